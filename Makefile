@@ -1,0 +1,87 @@
+# quern's build: one non-recursive makefile. Run ./configure first.
+# In the source folder it builds into build/; in another folder, into that folder.
+ifndef SRCDIR
+B := build
+ifeq ($(wildcard build/config.mk),)
+ifneq ($(MAKECMDGOALS),clean)
+$(error run ./configure first)
+endif
+endif
+-include build/config.mk
+SRCDIR := .
+else
+B := .
+endif
+MAKEFLAGS += -r
+.DEFAULT_GOAL := all
+.SUFFIXES:
+.DELETE_ON_ERROR:
+V ?= 0
+Q := $(if $(filter 0,$(V)),@)
+
+WARN := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers \
+        -Wno-sign-compare -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
+        -Wwrite-strings -Wold-style-definition
+QCFLAGS = -std=gnu11 $(OPT) $(SAN) $(WARN) -fno-strict-aliasing -fwrapv -pthread \
+          -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DCONFIG_JIT_$(CONFIG_JIT)=1 \
+          -DCONFIG_KVM_$(CONFIG_KVM)=1 -I$(SRCDIR) $(DEP_CFLAGS) $(CFLAGS)
+
+# Sources: every .c of these folders; optional parts by configuration.
+DIRS := util softmmu target/x86 block block/* net chardev ui hw/* accel accel/interp \
+        accel/null monitor gdbstub migration
+DIRS += $(if $(filter yes,$(CONFIG_JIT)),accel/jit)
+DIRS += $(if $(filter yes,$(CONFIG_KVM)),accel/kvm)
+LIB_SRCS := $(sort $(patsubst $(SRCDIR)/%,%,$(foreach d,$(DIRS),$(wildcard $(SRCDIR)/$(d)/*.c))))
+LIB_SRCS := $(filter-out $(if $(filter 0,$(CONFIG_SDL2)),ui/sdl%) \
+                         $(if $(filter 0,$(CONFIG_VNC)),ui/vnc%) \
+                         $(if $(filter 0,$(CONFIG_CURSES)),ui/curses%),$(LIB_SRCS))
+CLI_SRCS := $(sort $(patsubst $(SRCDIR)/%,%,$(wildcard $(SRCDIR)/cli/*.c)))
+# Tests: each tests/DIR/test-*.c is a GLib test program; other .c files there are shared.
+TEST_SRCS := $(sort $(patsubst $(SRCDIR)/%,%,$(wildcard $(SRCDIR)/tests/*/test-*.c)))
+TEST_LIB_SRCS := $(filter-out $(TEST_SRCS),$(sort $(patsubst $(SRCDIR)/%,%,$(wildcard $(SRCDIR)/tests/*/*.c))))
+TEST_LIB_SRCS := $(filter-out tests/guests/% tests/fuzz/%,$(TEST_LIB_SRCS))
+TEST_SRCS := $(filter-out tests/guests/% tests/fuzz/%,$(TEST_SRCS))
+ifneq ($(CONFIG_CAPSTONE),yes)
+TEST_SRCS := $(filter-out tests/%-capstone.c,$(TEST_SRCS))
+endif
+
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+LIB_OBJS := $(call obj,$(LIB_SRCS))
+CLI_OBJS := $(call obj,$(CLI_SRCS))
+TESTS := $(patsubst %.c,$(B)/%,$(TEST_SRCS))
+
+all: $(B)/quern
+$(B)/obj/%.o: $(SRCDIR)/%.c $(wildcard $(B)/config.mk)
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  CC    $*.c")
+	$(Q)$(CC) $(QCFLAGS) $(EXTRA_$(subst /,_,$*)) -MMD -MP -c -o $@ $<
+$(B)/libquern.a: $(LIB_OBJS)
+	$(if $(Q),@echo "  AR    $@")
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(B)/quern: $(CLI_OBJS) $(B)/libquern.a
+	$(if $(Q),@echo "  LINK  $@")
+	$(Q)$(CC) $(SAN) -pthread -o $@ $(CLI_OBJS) $(B)/libquern.a $(DEP_LIBS) $(LDFLAGS)
+$(B)/libtest.a: $(call obj,$(TEST_LIB_SRCS))
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libtest.a $(B)/libquern.a
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  LINK  $@")
+	$(Q)$(CC) $(SAN) -pthread -o $@ $< $(B)/libtest.a $(B)/libquern.a $(B)/libtest.a $(DEP_LIBS) \
+	  $(if $(filter %-capstone,$@),-lcapstone) $(LDFLAGS)
+
+# Fast checks: lint and every unit program. Slow ones (boots, soak) are tests/sh/slow-*.sh.
+check-fast: $(B)/quern $(TESTS)
+	$(SRCDIR)/scripts/run-tests.py --build $(B) --src $(SRCDIR) --fast $(T)
+check: $(B)/quern $(TESTS)
+	$(SRCDIR)/scripts/run-tests.py --build $(B) --src $(SRCDIR) $(T)
+tests: $(TESTS)
+run: $(B)/quern
+	$(B)/quern $(ARGS)
+install: $(B)/quern
+	install -D -m 755 $(B)/quern $(DESTDIR)$(PREFIX)/bin/quern
+clean:
+	rm -rf $(B)/obj $(B)/tests $(B)/quern $(B)/*.a
+.PHONY: all check check-fast tests run install clean bench
+
+-include $(wildcard $(SRCDIR)/tests/*/*.mk)
+-include $(patsubst %.o,%.d,$(LIB_OBJS) $(CLI_OBJS) $(call obj,$(TEST_SRCS) $(TEST_LIB_SRCS)))

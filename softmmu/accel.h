@@ -1,0 +1,39 @@
+/*
+ * accel: the door between a machine and what executes its guest code.
+ *
+ * Engines register one const Accel in accel/accels.def. Entries left NULL are optional
+ * unless marked (must).
+ */
+#ifndef SOFTMMU_ACCEL_H
+#define SOFTMMU_ACCEL_H
+
+#include "softmmu/vcpu.h"
+
+
+struct Accel {
+    const char *name;           /* "interp", "jit", "kvm", "null"; "tcg" is an alias of the software engine */
+    const char *desc;
+    /* Could this engine run a guest here, well? On false, *why tells a person why not. */
+    bool (*probe)(GError **why);                                        /* (must) */
+    bool (*create)(Machine *m, GHashTable *opts, GError **err);         /* opts: char* -> char* */
+    void (*destroy)(Machine *m);
+    bool (*vcpu_create)(Vcpu *v, GError **err);
+    void (*vcpu_destroy)(Vcpu *v);
+    /* Own thread, lock not held: runs guest code until there is a reason to leave. (must) */
+    VcpuExit (*run)(Vcpu *v);
+    /* Any thread: v must leave guest code soon (a signal for KVM; engines that poll attention: NULL). */
+    void (*kick)(Vcpu *v);
+    /* Architectural state between the engine and the target's struct. NULL: always in the struct. */
+    void (*pull)(Vcpu *v);
+    void (*push)(Vcpu *v);
+    /* MSI from devices; NULL: the machine's interrupt router delivers to the LAPIC model. */
+    void (*msi)(Machine *m, uint64_t addr, uint32_t data);
+    void (*dirty_sync)(Machine *m, RamBlock *rb);       /* fold the engine's dirty log into pages[] */
+    char *(*describe)(Machine *m);                      /* "info jit"; caller frees */
+    bool in_kernel_irqchip;
+};
+
+const Accel *accel_find(const char *name);              /* NULL if unknown; accel/accel.c */
+const Accel *const *accel_list(void);                   /* NULL-terminated */
+
+#endif

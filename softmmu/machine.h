@@ -1,0 +1,94 @@
+/*
+ * machine: one virtual PC: memory, ports, clocks, vcpus, run state and the machine lock.
+ *
+ * Everything about a VM hangs off its Machine; two machines in one process work. The
+ * machine lock is one per process (DESIGN section 4): it guards devices and the region
+ * trees. The main thread holds it except while it waits in poll, so every GLib source,
+ * timer and back-end callback runs with it held; a vcpu thread takes it for port, MMIO and
+ * interrupt work.
+ */
+#ifndef SOFTMMU_MACHINE_H
+#define SOFTMMU_MACHINE_H
+
+#include "softmmu/clock.h"
+#include "softmmu/region.h"
+
+typedef struct Vcpu Vcpu;
+typedef struct Accel Accel;
+typedef struct Device Device;
+
+void machine_lock(void);                /* not recursive */
+void machine_unlock(void);
+bool machine_lock_held(void);           /* by this thread */
+
+typedef enum {                          /* names as in QMP query-status, table in machine.c */
+    RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_SHUTDOWN, RUN_SUSPENDED, RUN_IO_ERROR,
+    RUN_INTERNAL_ERROR, RUN_GUEST_PANICKED, RUN_WATCHDOG, RUN_DEBUG, RUN_SAVE_VM,
+    RUN_RESTORE_VM, RUN_INMIGRATE, RUN_STATES
+} RunState;
+
+typedef enum {                          /* why the machine resets, ends or stops; QMP names */
+    CAUSE_NONE, CAUSE_HOST_ERROR, CAUSE_HOST_QMP_QUIT, CAUSE_HOST_QMP_RESET, CAUSE_HOST_SIGNAL,
+    CAUSE_HOST_UI, CAUSE_GUEST_SHUTDOWN, CAUSE_GUEST_RESET, CAUSE_GUEST_PANIC,
+    CAUSE_TRIPLE_FAULT, CAUSES
+} MachineCause;
+
+typedef enum {
+    EVENT_STOP, EVENT_RESUME, EVENT_RESET, EVENT_SHUTDOWN, EVENT_POWERDOWN, EVENT_SUSPEND,
+    EVENT_WAKEUP, EVENT_GUEST_PANICKED, EVENT_RTC_CHANGE, EVENT_DEVICE_DELETED,
+    EVENT_DEVICE_TRAY_MOVED, EVENT_BLOCK_IO_ERROR, MACHINE_EVENTS
+} MachineEvent;
+/* detail: a JSON object text for the event's data, or NULL. Called under the machine lock. */
+typedef void MachineEventFn(void *opaque, MachineEvent ev, const char *detail);
+
+typedef struct Machine {
+    char *name;                 /* -name, or NULL */
+    AddressSpace mem, ports;
+    Region mem_root, port_root; /* 2^64-1 and 64 KiB */
+    RamBlock *ram;              /* main memory */
+    uint64_t ram_size;          /* bytes */
+    Clocks *clocks;
+    GPtrArray *vcpus;           /* of Vcpu *, by index */
+    const Accel *accel;
+    void *accel_state;          /* the engine's per-machine data */
+    GPtrArray *devices;         /* realized Device *, in realize order: reset and save order */
+    struct Board *board;        /* hw/i386, opaque here */
+    RunState state;
+    bool no_reboot, no_shutdown;
+    int exit_code;              /* what the process returns; isa-debug-exit sets it */
+    bool quit;                  /* main loop ends */
+    GArray *listeners;          /* of {MachineEventFn *, opaque} */
+    _Atomic uint32_t requests;  /* internal: pending reset / powerdown / shutdown / stop */
+    MachineCause reset_cause, shutdown_cause;
+} Machine;
+
+Machine *machine_new(bool manual_clock);
+void machine_free(Machine *m);
+
+/* Requests: any thread, no lock needed; carried out on the main thread between blocks of
+   every vcpu. Also wake a sleeping main loop. */
+void machine_request_reset(Machine *m, MachineCause cause);
+void machine_request_shutdown(Machine *m, MachineCause cause);  /* ends, or stops with no_shutdown */
+void machine_request_powerdown(Machine *m);     /* press the power button: calls powerdown listeners */
+void machine_request_stop(Machine *m, RunState why);            /* pause, e.g. on an I/O error */
+void machine_request_suspend(Machine *m);       /* ACPI S3 */
+void machine_wakeup(Machine *m);
+
+/* Main thread, lock held. */
+void machine_start(Machine *m);                 /* cont */
+void machine_stop(Machine *m, RunState why);    /* returns when every vcpu is outside guest code */
+void machine_reset(Machine *m, MachineCause cause);     /* devices, then vcpus */
+void machine_run_loop(Machine *m);              /* until quit */
+/* One iteration of the main loop, releasing the lock while polling; may_block as in GLib. */
+void machine_loop_once(Machine *m, bool may_block);
+
+void machine_listen(Machine *m, MachineEventFn *fn, void *opaque);
+void machine_emit(Machine *m, MachineEvent ev, const char *detail);
+const char *run_state_name(RunState s);
+const char *machine_cause_name(MachineCause c);
+
+/* The whole machine's state: devices in order, vcpus, RAM, clock (softmmu/snapshot.c). Machine stopped. */
+bool machine_save(Machine *m, const char *path, GError **err) MUST_CHECK;
+bool machine_load(Machine *m, const char *path, GError **err) MUST_CHECK;
+
+#endif

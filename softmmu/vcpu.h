@@ -1,0 +1,85 @@
+/*
+ * vcpu: the shell of a virtual CPU: its thread, its attention word, its pending events.
+ *
+ * The architecture embeds a Vcpu first in its own struct (target/x86/cpu.h). One thread per
+ * vcpu runs: wait until runnable, then accel->run(). An engine runs guest code without the
+ * machine lock and looks at `attention` between blocks.
+ *
+ * Cross-thread words: attention and irq are atomics. A sender sets irq bits (release), then
+ * attention (release), then wakes or kicks; the vcpu reads attention (acquire), clears it,
+ * then reads irq. Nothing else of a running vcpu may be touched by another thread; use
+ * vcpu_run_on().
+ */
+#ifndef SOFTMMU_VCPU_H
+#define SOFTMMU_VCPU_H
+
+#include "softmmu/machine.h"
+#include "softmmu/state.h"
+
+#include <setjmp.h>
+
+enum {                          /* bits of Vcpu.irq: level-type lines and latched events */
+    VCPU_IRQ_INTR = 1 << 0,     /* maskable interrupt line is up (LAPIC or PIC has a vector) */
+    VCPU_IRQ_NMI = 1 << 1,      /* latched */
+    VCPU_IRQ_SMI = 1 << 2,
+    VCPU_IRQ_INIT = 1 << 3,
+    VCPU_IRQ_SIPI = 1 << 4,     /* vector in sipi_vector */
+    VCPU_IRQ_MCE = 1 << 5,
+    VCPU_IRQ_POLL = 1 << 6,     /* LAPIC wants its poll() called on the vcpu thread */
+};
+
+typedef enum { VCPU_EXIT_NONE, VCPU_EXIT_HALT, VCPU_EXIT_KICK, VCPU_EXIT_DEBUG, VCPU_EXIT_TRIPLE_FAULT,
+               VCPU_EXIT_INTERNAL_ERROR } VcpuExit;
+
+/* What the architecture provides; set at creation. */
+typedef struct VcpuOps {
+    bool (*has_work)(Vcpu *v);          /* halted, but an event would wake it; lock held */
+    void (*reset)(Vcpu *v);             /* power-on state; thread stopped; lock held */
+    void (*init_reset)(Vcpu *v);        /* INIT */
+    char *(*describe)(Vcpu *v);         /* "info registers" text; caller frees */
+    void (*flush_tlb)(Vcpu *v);         /* everything; on the vcpu's thread or stopped */
+    const StateDesc *state;
+} VcpuOps;
+
+typedef struct VcpuWork VcpuWork;
+
+struct Vcpu {
+    _Atomic uint32_t attention; /* not 0: leave generated code at the next block boundary */
+    _Atomic uint32_t irq;       /* VCPU_IRQ_* */
+    int index;
+    Machine *machine;
+    const VcpuOps *ops;
+    void *engine;               /* the accelerator's per-vcpu data */
+    FlatView *mem_view;         /* this vcpu's reference, refreshed at attention (own thread) */
+    FlatView *port_view;
+    sigjmp_buf unwind;          /* faults and exits from C bodies land here (own thread) */
+    bool halted;                /* HLT or wait-for-SIPI; own thread, or lock held while stopped */
+    bool stopped;               /* outside guest code and staying there; lock */
+    bool stop_request;
+    uint8_t sipi_vector;
+    GThread *thread;
+    int host_tid;
+    GCond wake;                 /* with the machine lock's mutex: see vcpu.c */
+    VcpuWork *work;             /* queued functions; lock */
+    _Atomic bool in_guest;      /* engine is running; tells kick whether a signal is needed */
+    VcpuExit exit_reason;
+    uint64_t stat_insns;        /* guest instructions executed, as far as the engine counts them */
+};
+
+/* Starts v's thread (stopped). Lock held. */
+void vcpu_start_thread(Vcpu *v);
+void vcpu_join(Vcpu *v);                /* ends the thread; lock held on entry and exit */
+
+void vcpu_raise(Vcpu *v, uint32_t irq_bits);    /* any thread */
+static inline void vcpu_lower(Vcpu *v, uint32_t irq_bits) { atomic_fetch_and(&v->irq, ~irq_bits); }
+void vcpu_kick(Vcpu *v);                        /* make it look at attention soon; any thread */
+/* Runs fn on v's thread (or here, if v is stopped or is the caller) and waits. Lock held; released while waiting. */
+void vcpu_run_on(Vcpu *v, void (*fn)(Vcpu *v, void *opaque), void *opaque);
+/* The same without waiting. Any thread. */
+void vcpu_queue(Vcpu *v, void (*fn)(Vcpu *v, void *opaque), void *opaque);
+/* Engine, own thread, attention was set and cleared: runs queued work and refreshes views.
+   True: the engine must return from run(). */
+bool vcpu_attend(Vcpu *v);
+Vcpu *vcpu_current(void);                       /* of this thread, or NULL */
+
+#endif
