@@ -27,7 +27,7 @@ QCFLAGS = -std=gnu11 $(OPT) $(SAN) $(WARN) -fno-strict-aliasing -fwrapv -pthread
           -DCONFIG_KVM_$(CONFIG_KVM)=1 -I$(SRCDIR) $(DEP_CFLAGS) $(CFLAGS)
 
 # Sources: every .c of these folders; optional parts by configuration.
-DIRS := util softmmu target/x86 block block/* net chardev ui hw/* accel accel/interp \
+DIRS := util softmmu target/x86 block block/* net chardev ui hw/* accel accel/soft accel/interp \
         accel/null monitor gdbstub migration
 DIRS += $(if $(filter yes,$(CONFIG_JIT)),accel/jit)
 DIRS += $(if $(filter yes,$(CONFIG_KVM)),accel/kvm)
