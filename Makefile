@@ -50,7 +50,7 @@ LIB_OBJS := $(call obj,$(LIB_SRCS))
 CLI_OBJS := $(call obj,$(CLI_SRCS))
 TESTS := $(patsubst %.c,$(B)/%,$(TEST_SRCS))
 
-all: $(B)/quern
+all: $(if $(CLI_SRCS),$(B)/quern,$(B)/libquern.a)
 $(B)/obj/%.o: $(SRCDIR)/%.c $(wildcard $(B)/config.mk)
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  CC    $*.c")
@@ -70,9 +70,9 @@ $(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libtest.a $(B)/libquern.a
 	  $(if $(filter %-capstone,$@),-lcapstone) $(LDFLAGS)
 
 # Fast checks: lint and every unit program. Slow ones (boots, soak) are tests/sh/slow-*.sh.
-check-fast: $(B)/quern $(TESTS)
+check-fast: all $(TESTS)
 	$(SRCDIR)/scripts/run-tests.py --build $(B) --src $(SRCDIR) --fast $(T)
-check: $(B)/quern $(TESTS)
+check: all $(TESTS)
 	$(SRCDIR)/scripts/run-tests.py --build $(B) --src $(SRCDIR) $(T)
 tests: $(TESTS)
 run: $(B)/quern
