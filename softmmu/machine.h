@@ -52,7 +52,8 @@ typedef struct Machine {
     const Accel *accel;
     void *accel_state;          /* the engine's per-machine data */
     GPtrArray *devices;         /* realized Device *, in realize order: reset and save order */
-    struct Board *board;        /* hw/i386, opaque here */
+    struct Board *board;        /* hw/core/wiring.h, opaque here */
+    void (*board_free)(struct Machine *m);  /* set with board: machine_free calls it once devices are gone */
     RunState state;
     bool no_reboot, no_shutdown;
     int exit_code;              /* what the process returns; isa-debug-exit sets it */
