@@ -142,6 +142,8 @@ typedef struct X86Exception {   /* one being raised or delivered */
     bool external;              /* hardware interrupt */
 } X86Exception;
 
+enum { X86_ENGINE_AREA = 1088 << 10 };
+
 typedef struct X86Cpu X86Cpu;
 typedef struct X86Insn X86Insn;
 
@@ -194,6 +196,13 @@ struct X86Cpu {
     X87 x87;
     X86Vec vec[32];
 
+    /* Kept by mmu.c for engines that remember translations. tlb_gen changes whenever a first-level
+       entry is dropped or loses a tag. code_space names the set of translations in force: it
+       changes when a fetch may translate differently than before (CR3, flush, page flush), and
+       takes an old value again only if nothing changed in that address space since. */
+    uint32_t tlb_gen;
+    uint64_t code_space;
+
     TlbEntry tlb[TLB_BANKS][TLB_ENTRIES] __attribute__((aligned(4096)));
     struct X86Mmu *mmu;         /* second-level TLB and walk caches: target/x86/mmu.c */
     const X86ApicOps *apic_ops;
@@ -201,6 +210,10 @@ struct X86Cpu {
     const struct X86Model *model;   /* CPUID: target/x86/cpuid.c */
     uint32_t apic_id;
     bool bsp;
+
+    /* The engine's words and tables that generated code reaches at a fixed distance from the cpu
+       (accel/jit/env.h). Zero at creation; mapped lazily, so it costs nothing where unused. */
+    uint8_t engine_area[X86_ENGINE_AREA] __attribute__((aligned(4096)));
 };
 
 static inline X86Cpu *x86_cpu(Vcpu *v) { return (X86Cpu *)v; }
