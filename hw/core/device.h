@@ -49,6 +49,7 @@ struct Bus {
     GPtrArray *children;        /* Device *, not owned */
     bool (*attach)(Bus *bus, Device *dev, GError **err);    /* before the child's realize */
     void (*detach)(Bus *bus, Device *dev);
+    void (*reset_child)(Bus *bus, Device *dev);     /* bus part of a reset, before the child's own; optional */
     bool hotplug;               /* children may come and go while running */
     void *impl;                 /* the provider's data */
 };

@@ -36,11 +36,15 @@ struct PciDevice {
     uint8_t wmask[PCI_CONFIG_SIZE];     /* bits the guest may write */
     uint8_t w1cmask[PCI_CONFIG_SIZE];   /* bits cleared by writing 1 */
     struct { Region *region; PciBarKind kind; uint64_t size, mapped; bool is_mapped; } bar[PCI_BARS + 1];
-    bool intx_level;
+    bool intx_level;            /* what the device asserts, whatever the command register says */
+    bool intx_driven;           /* what the router was told */
     uint8_t msi_cap, msix_cap;  /* offsets in config, 0: none */
     uint16_t msix_vectors;
     uint8_t *msix_table, *msix_pba;     /* 16 bytes a vector; one bit a vector */
-    Region msix_region;
+    uint32_t msix_table_len, msix_pba_len;      /* bytes behind the two pointers */
+    Region msix_region, msix_pba_region;
+    Region msix_bar;            /* container, when MSI-X has a BAR of its own */
+    uint8_t saved_config[PCI_CONFIG_SIZE];      /* staging: what a saved state says */
     Region rom_region;
     struct RamBlock *rom;
     /* properties: names "addr" (SLOT[.FN]), "multifunction", "rombar", "romfile" */
@@ -64,7 +68,8 @@ void pci_bar(PciDevice *pd, unsigned bar, PciBarKind kind, Region *r);
 /* Appends a capability of len bytes; returns its offset in config, 0 when full. */
 uint8_t pci_add_capability(PciDevice *pd, uint8_t id, uint8_t len);
 bool pci_msi_init(PciDevice *pd, unsigned vectors, bool addr64, GError **err) MUST_CHECK;
-/* Table at table_off and PBA at pba_off inside bar's region (bar_region NULL: an own BAR of 4 KiB). */
+/* Table at table_off and PBA at pba_off inside bar_region, a container the caller made BAR `bar`
+   (NULL: an own BAR, table at 0). Vectors: 1-2048. */
 bool pci_msix_init(PciDevice *pd, unsigned vectors, unsigned bar, Region *bar_region, uint32_t table_off,
                    uint32_t pba_off, GError **err) MUST_CHECK;
 bool pci_msi_enabled(const PciDevice *pd);
@@ -91,6 +96,13 @@ struct PciBus {
     Region *mem, *io;           /* where BARs are mapped */
 };
 PciBus *pci_bus_new(Machine *m, Device *owner, const char *name, Region *mem, Region *io);
+/* Config space of one device, as the bus sees it; also for devices that emulate other access ways. */
+uint32_t pci_device_config_read(PciDevice *pd, unsigned off, unsigned size);
+void pci_device_config_write(PciDevice *pd, unsigned off, uint32_t val, unsigned size);
+/* Maps and unmaps BARs as command and BAR registers say; after changing config by hand. */
+void pci_update_mappings(PciDevice *pd);
+/* "info pci" text; caller frees. */
+char *pci_describe(Machine *m);
 PciBus *pci_root(Machine *m);                   /* NULL: the board has no PCI */
 uint32_t pci_config_read(PciBus *root, uint8_t bus, uint8_t devfn, unsigned off, unsigned size);
 void pci_config_write(PciBus *root, uint8_t bus, uint8_t devfn, unsigned off, uint32_t val, unsigned size);
