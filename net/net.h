@@ -1,0 +1,76 @@
+/*
+ * net: ethernet frames between a NIC and a back-end, with back-pressure both ways.
+ *
+ * Two NetPorts are plugged together. A port that cannot take a frame says so; the frame is
+ * queued (bounded) and the sender told to stop until its writable() callback. No frame is
+ * longer than NET_FRAME_MAX. Everything here runs under the lock the main loop holds while
+ * dispatching (the machine lock); back-ends own their descriptors.
+ */
+#ifndef NET_NET_H
+#define NET_NET_H
+
+#include "util/optlist.h"
+
+#include <sys/uio.h>
+
+enum { NET_FRAME_MAX = 65536 + 4096, NET_QUEUE_MAX = 256, NET_MAC_LEN = 6 };
+
+typedef struct NetPort NetPort;
+typedef struct NetPortOps {
+    /* Takes one whole frame, or returns false: busy now, will call net_port_ready() later. */
+    bool (*receive)(void *opaque, const uint8_t *frame, size_t len);
+    /* May send again after net_send() returned false. Optional. */
+    void (*writable)(void *opaque);
+    /* The other end came, went, or its link changed. Optional. */
+    void (*link_changed)(void *opaque, bool up);
+    void (*destroy)(void *opaque);      /* free opaque; the port is being freed */
+    char *(*describe)(void *opaque);    /* "type=user,net=10.0.2.0,restrict=off"; caller frees. Optional. */
+} NetPortOps;
+
+struct NetPort {
+    char *id;                   /* "n0", "net0" */
+    const char *type;           /* "user", "tap", "nic" ... */
+    const NetPortOps *ops;
+    void *opaque;
+    NetPort *peer;
+    bool link_down;
+    bool sender_blocked;        /* peer's net_send() returned false */
+    GQueue queue;               /* of GBytes: frames waiting for this port to become ready */
+    bool delivering;
+    GPtrArray *dumps;           /* captures: net/dump.c */
+    uint64_t frames_in, bytes_in, dropped;
+};
+
+NetPort *net_port_new(const char *type, const char *id, const NetPortOps *ops, void *opaque);
+void net_port_free(NetPort *p);         /* unplugs, calls destroy */
+bool net_port_plug(NetPort *a, NetPort *b, GError **err) MUST_CHECK;    /* fails when one is taken */
+void net_port_unplug(NetPort *p);
+void net_port_set_link(NetPort *p, bool up);    /* tells both ends */
+bool net_port_link(const NetPort *p);           /* plugged, and both ends up */
+
+/* Sends from p to its peer. False: the peer's queue is full; stop until ops->writable.
+   The frame was still queued or (without a peer, link down, oversized) dropped and counted. */
+bool net_send(NetPort *from, const uint8_t *frame, size_t len);
+bool net_sendv(NetPort *from, const struct iovec *iov, int iovcnt);
+/* The port can receive again: delivers what is queued, then wakes the peer. */
+void net_port_ready(NetPort *p);
+void net_port_purge(NetPort *p);                /* drops queued frames (device reset) */
+
+/*
+ * Back-ends. opts: "type" (user, tap, socket, stream, dgram, hubport, none) and that type's options,
+ * as in -netdev; every option is checked. The port belongs to the caller.
+ */
+NetPort *net_backend_new(OptList *opts, GError **err) MUST_CHECK;
+char *net_backend_help(void);                   /* "-netdev help"; caller frees */
+/* hostfwd at run time, on a port of type user: "tcp:[haddr]:hport-[gaddr]:gport". */
+bool net_user_hostfwd_add(NetPort *p, const char *rule, GError **err) MUST_CHECK;
+bool net_user_hostfwd_remove(NetPort *p, const char *rule, GError **err) MUST_CHECK;
+char *net_user_describe(NetPort *p);            /* "info usernet" text; NULL for other types */
+/* Writes every frame that passes p to a pcap file until p is freed (-object filter-dump). */
+bool net_dump_attach(NetPort *p, const char *path, uint64_t snaplen, GError **err) MUST_CHECK;
+void net_dump_frame(NetPort *p, const uint8_t *frame, size_t len);     /* internal to net/ */
+
+/* "52:54:00:12:34:56" -> 6 bytes; multicast and malformed addresses are refused. */
+bool net_parse_mac(const char *text, uint8_t mac[NET_MAC_LEN], GError **err) MUST_CHECK;
+
+#endif

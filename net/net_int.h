@@ -1,0 +1,37 @@
+/* net_int: what the back-ends share; private to net/. */
+#ifndef NET_NET_INT_H
+#define NET_NET_INT_H
+
+#include "net/net.h"
+
+typedef NetPort *NetBackendFn(const char *id, OptList *opts, GError **err);
+NetBackendFn net_user_new, net_tap_new, net_socket_new, net_stream_new, net_dgram_new, net_hubport_new;
+
+extern const NetPortOps net_user_ops;
+
+/* Connected byte streams that carry frames behind a 32-bit big-endian length (socket, stream). */
+typedef struct NetFramer NetFramer;
+/* Takes over fd (nonblocking). closed() is called once when the peer goes; it may free the framer. */
+NetFramer *net_framer_new(NetPort *port, int fd, void (*closed)(void *opaque), void *opaque);
+void net_framer_free(NetFramer *f);
+bool net_framer_send(NetFramer *f, const uint8_t *frame, size_t len);   /* false: full, will call net_port_ready */
+void net_framer_resume(NetFramer *f);                                    /* read again after back-pressure */
+/* One datagram per frame on fd (dgram, udp, mcast). dest/destlen: NULL when connected. */
+typedef struct NetDgram NetDgram;
+NetDgram *net_dgram_io_new(NetPort *port, int fd, const void *dest, unsigned destlen);
+void net_dgram_io_free(NetDgram *d);
+void net_dgram_io_resume(NetDgram *d);
+bool net_dgram_io_send(NetDgram *d, const uint8_t *frame, size_t len);
+
+
+/* Address helpers (sockaddr.c): "host:port", ":port" or "unix path" to a socket. */
+typedef struct NetAddr { uint8_t sa[128]; unsigned len; int family; } NetAddr;
+bool net_resolve(const char *host, const char *port, bool passive, bool dgram, NetAddr *out, GError **err);
+bool net_resolve_hostport(const char *text, bool passive, bool dgram, NetAddr *out, GError **err);
+bool net_addr_unix(const char *path, NetAddr *out, GError **err);
+int net_listen(const NetAddr *a, const char *what, GError **err);       /* -1 on failure; nonblocking */
+int net_connect_start(const NetAddr *a, const char *what, GError **err);/* blocking connect, then nonblocking */
+/* "addr.type", "addr.host", "addr.port", "addr.path", "addr.str" under a prefix ("addr", "local", "remote"). */
+bool net_addr_from_opts(OptList *o, const char *prefix, bool passive, bool dgram, NetAddr *out, int *fd, GError **err);
+
+#endif

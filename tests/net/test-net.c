@@ -1,0 +1,240 @@
+/* test-net: plugging, back-pressure, the slirp frame filter, the user network's options. */
+#include "net/net.h"
+#include "net/slirp_guard.h"
+#include "util/bytes.h"
+
+#include <glib/gstdio.h>
+
+typedef struct Sink {
+    bool ready;
+    unsigned got, writable;
+} Sink;
+
+static bool sink_receive(void *opaque, const uint8_t *frame, size_t len)
+{
+    Sink *s = opaque;
+
+    s->got += s->ready;
+    return s->ready;
+}
+
+static void sink_writable(void *opaque)
+{
+    ((Sink *)opaque)->writable++;
+}
+
+static const NetPortOps sink_ops = { .receive = sink_receive, .writable = sink_writable };
+
+static void busy_receiver_stops_sender_then_wakes_it(void)
+{
+    Sink a = { true }, b = { false };
+    NetPort *pa = net_port_new("test", "a", &sink_ops, &a), *pb = net_port_new("test", "b", &sink_ops, &b);
+    uint8_t frame[60] = { 0 };
+    unsigned sent = 0;
+
+    g_assert_true(net_port_plug(pa, pb, NULL));
+    while (net_send(pa, frame, sizeof frame))
+        sent++;
+    sent++;
+    g_assert_cmpuint(sent, <=, NET_QUEUE_MAX);
+    g_assert_cmpuint(b.got, ==, 0);
+    b.ready = true;
+    net_port_ready(pb);
+    g_assert_cmpuint(b.got, ==, sent);
+    g_assert_cmpuint(a.writable, ==, 1);
+    net_port_free(pa);
+    net_port_free(pb);
+}
+
+static void link_down_drops_frames(void)
+{
+    Sink a = { true }, b = { true };
+    NetPort *pa = net_port_new("test", "a", &sink_ops, &a), *pb = net_port_new("test", "b", &sink_ops, &b);
+    uint8_t frame[60] = { 0 };
+
+    g_assert_true(net_port_plug(pa, pb, NULL));
+    net_port_set_link(pb, false);
+    g_assert_true(net_send(pa, frame, sizeof frame));
+    g_assert_cmpuint(b.got, ==, 0);
+    net_port_set_link(pb, true);
+    g_assert_true(net_send(pa, frame, sizeof frame));
+    g_assert_cmpuint(b.got, ==, 1);
+    net_port_free(pa);
+    net_port_free(pb);
+}
+
+static uint16_t sum16(const uint8_t *p, size_t n, uint32_t s)
+{
+    for (size_t i = 0; i + 1 < n; i += 2)
+        s += ld16_be(p + i);
+    while (s >> 16)
+        s = (s & 0xffff) + (s >> 16);
+    return s;
+}
+
+static void make_tcp(uint8_t f[54])
+{
+    memset(f, 0, 54);
+    st16_be(f + 12, 0x0800);
+    f[14] = 0x45;
+    st16_be(f + 16, 40);
+    f[23] = 6;
+    f[46] = 0x50;
+    f[47] = 0x20 | 0x10;
+    st16_be(f + 52, 0x4242);
+    st16_be(f + 50, ~sum16(f + 34, 20, 0));
+}
+
+static void guard_clears_tcp_urgent_and_keeps_checksum(void)
+{
+    uint8_t f[54];
+    const char *why;
+
+    make_tcp(f);
+    g_assert_true(slirp_guard(f, sizeof f, &why));
+    g_assert_cmpuint(f[47], ==, 0x10);
+    g_assert_cmpuint(ld16_be(f + 52), ==, 0);
+    g_assert_cmpuint(sum16(f + 34, 20, 0), ==, 0xffff);
+}
+
+static void guard_drops_lying_lengths(void)
+{
+    uint8_t f[54];
+    const char *why;
+    static const struct { int at, val; } lies[] = {
+        { 14, 0x44 }, { 14, 0x4f }, { 16, 0xff }, { 46, 0x40 }, { 46, 0xf0 }, { 14, 0x65 },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(lies); i++) {
+        make_tcp(f);
+        f[lies[i].at] = lies[i].val;
+        g_assert_false(slirp_guard(f, sizeof f, &why));
+    }
+    for (size_t n = 0; n < 54; n++) {
+        make_tcp(f);
+        g_assert_false(slirp_guard(f, n, &why));
+    }
+}
+
+static void guard_survives_random_frames(void)
+{
+    uint8_t f[128];
+    const char *why;
+
+    for (int i = 0; i < 200000; i++) {
+        size_t n = g_test_rand_int_range(0, sizeof f);
+
+        for (size_t k = 0; k < n; k++)
+            f[k] = g_test_rand_int();
+        if (n > 14 && i % 2)
+            st16_be(f + 12, i % 4 < 2 ? 0x0800 : 0x86dd);
+        slirp_guard(f, n, &why);
+    }
+}
+
+static void user_network_checks_its_options(void)
+{
+    static const char *const bad[] = {
+        "user,net=1.2.3", "user,hostfwd=tcp::x-:22", "user,hostfwd=tcp::1", "user,hostname=a,bogus=1",
+        "user,dns=10.9.9.9", "user,tftp=/no/such/folder", "usr", "user,guestfwd=udp:1", "user,net=10.0.0.0/40",
+    };
+    g_autoptr(GError) err = NULL;
+    g_autoptr(OptList) good = optlist_parse("user,id=n0,net=192.168.7.0/24,hostfwd=tcp:127.0.0.1:0-:22", "type", NULL);
+    NetPort *p = net_backend_new(good, &err);
+    g_autofree char *text = NULL;
+
+    g_assert_no_error(err);
+    text = p->ops->describe(p->opaque);
+    g_assert_cmpstr(text, ==, "type=user,net=192.168.7.0,restrict=off");
+    net_port_free(p);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        g_autoptr(OptList) o = optlist_parse(bad[i], "type", NULL);
+        g_autoptr(GError) e = NULL;
+
+        g_assert_null(net_backend_new(o, &e));
+        g_assert_nonnull(e);
+    }
+}
+
+/* A DHCP DISCOVER goes in, an OFFER comes back: slirp runs behind the door. */
+static void user_network_answers_dhcp(void)
+{
+    g_autoptr(OptList) o = optlist_parse("user,id=n0", "type", NULL);
+    NetPort *p = net_backend_new(o, NULL);
+    Sink nic = { true };
+    NetPort *n = net_port_new("test", "nic", &sink_ops, &nic);
+    uint8_t f[14 + 20 + 8 + 244] = { 0 };
+
+    g_assert_true(net_port_plug(p, n, NULL));
+    memset(f, 0xff, 6);
+    f[6] = 0x52;
+    st16_be(f + 12, 0x0800);
+    f[14] = 0x45;
+    st16_be(f + 16, sizeof f - 14);
+    f[22] = 64;
+    f[23] = 17;
+    st32_be(f + 30, 0xffffffff);
+    st16_be(f + 24, ~sum16(f + 14, 20, 0));
+    st16_be(f + 34, 68);
+    st16_be(f + 36, 67);
+    st16_be(f + 38, 8 + 244);
+    f[42] = 1;
+    f[43] = 1;
+    f[44] = 6;
+    f[42 + 28] = 0x52;
+    st32_be(f + 42 + 236, 0x63825363);
+    f[42 + 240] = 53;
+    f[42 + 241] = 1;
+    f[42 + 242] = 1;
+    f[42 + 243] = 0xff;
+    net_send(n, f, sizeof f);
+    for (int i = 0; i < 20 && !nic.got; i++)
+        g_main_context_iteration(NULL, FALSE);
+    g_assert_cmpuint(nic.got, >=, 1);
+    net_port_free(n);
+    net_port_free(p);
+}
+
+static void socket_pair_carries_frames(void)
+{
+    g_autoptr(OptList) lo = optlist_parse("stream,id=a,server=on,addr.type=unix,addr.path=test-net.sock", "type", NULL);
+    g_autoptr(OptList) co = optlist_parse("stream,id=b,addr.type=unix,addr.path=test-net.sock", "type", NULL);
+    g_autofree char *cwd = g_get_current_dir();
+    g_autofree char *dir = g_dir_make_tmp("quern-net-XXXXXX", NULL);
+    Sink sa = { true }, sb = { true };
+    NetPort *na = net_port_new("test", "na", &sink_ops, &sa), *nb = net_port_new("test", "nb", &sink_ops, &sb);
+    NetPort *a, *b;
+    uint8_t frame[1514] = { 1 };
+
+    g_assert_cmpint(g_chdir(dir), ==, 0);
+    a = net_backend_new(lo, NULL);
+    b = net_backend_new(co, NULL);
+    g_assert_true(net_port_plug(a, na, NULL) && net_port_plug(b, nb, NULL));
+    for (int i = 0; i < 1000 && sa.got < 5; i++) {
+        if (net_port_link(nb) && net_port_link(na))
+            net_send(nb, frame, sizeof frame);
+        g_main_context_iteration(NULL, FALSE);
+    }
+    g_assert_cmpuint(sa.got, >=, 5);
+    net_port_free(a);
+    net_port_free(b);
+    net_port_free(na);
+    net_port_free(nb);
+    g_assert_cmpint(g_unlink("test-net.sock"), ==, 0);
+    g_assert_cmpint(g_chdir(cwd), ==, 0);
+    g_rmdir(dir);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/net/busy_receiver_stops_sender_then_wakes_it", busy_receiver_stops_sender_then_wakes_it);
+    g_test_add_func("/net/link_down_drops_frames", link_down_drops_frames);
+    g_test_add_func("/net/guard_clears_tcp_urgent_and_keeps_checksum", guard_clears_tcp_urgent_and_keeps_checksum);
+    g_test_add_func("/net/guard_drops_lying_lengths", guard_drops_lying_lengths);
+    g_test_add_func("/net/guard_survives_random_frames", guard_survives_random_frames);
+    g_test_add_func("/net/user_network_checks_its_options", user_network_checks_its_options);
+    g_test_add_func("/net/user_network_answers_dhcp", user_network_answers_dhcp);
+    g_test_add_func("/net/socket_pair_carries_frames", socket_pair_carries_frames);
+    return g_test_run();
+}
