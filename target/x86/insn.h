@@ -102,6 +102,7 @@ enum {                          /* X86Row.lim */
     LIM_OP32 = 1 << 12,         /* opsize is 4, or 8 with REX.W; 66 ignored (and no 16-bit default) */
     LIM_MODE = 1 << 13,         /* opsize is 8 in 64-bit code, else 4 (control and debug registers) */
     LIM_VSIB = 1 << 14,         /* memory operand has a vector index (in index, 0-15) */
+    LIM_NOB = 1 << 15,          /* REX.B must be 0 (90: NOP and PAUSE against XCHG r8) */
 };
 
 enum {                          /* X86Row.cls */
@@ -132,7 +133,7 @@ enum {                          /* X86Row.cls */
  * X Y: string operands; S C D: segment, control, debug registers; F: one fixed register.
  */
 #define X86_OPNDS(X) \
-    X(Eb, RM, B) X(Ew, RM, W) X(Ed, RM, D) X(Eq, RM, Q) X(Ev, RM, V) X(Ey, RM, Y) \
+    X(Eb, RM, B) X(Ez, RM, Z) X(Ew, RM, W) X(Ed, RM, D) X(Eq, RM, Q) X(Ev, RM, V) X(Ey, RM, Y) \
     X(RvMw, RM, RVMW) X(RyMb, RM, RYMB) X(RyMw, RM, RYMW) X(RdMb, RM, RYMB) X(RdMw, RM, RYMW) \
     X(Gb, REG, B) X(Gw, REG, W) X(Gd, REG, D) X(Gq, REG, Q) X(Gv, REG, V) X(Gy, REG, Y) X(Gz, REG, Z) \
     X(Rv, R, V) X(Rw, R, W) X(Rd, R, D) X(Rq, R, Q) X(Ry, R, Y) \
