@@ -1,0 +1,20 @@
+/* graph_int: what a BlockGraph keeps. */
+#ifndef BLOCK_GRAPH_INT_H
+#define BLOCK_GRAPH_INT_H
+
+#include "block/block_int.h"
+
+struct BlockGraph {
+    GMutex lock;                /* all, next_id */
+    GList *all;                 /* every BlockNode */
+    GList *owned;               /* nodes the graph holds a reference on (-blockdev) */
+    unsigned next_id;
+    bool snapshot;              /* -snapshot */
+    BlockPool *pool;
+    struct BlockDevs *devs;     /* drives and completions: dev.c */
+};
+
+/* A throw-away overlay over base; takes over base also on failure. */
+BlockNode *block_overlay_new(BlockNode *base, unsigned flags, GError **err);
+
+#endif
