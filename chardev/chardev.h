@@ -9,7 +9,7 @@
 #ifndef CHARDEV_CHARDEV_H
 #define CHARDEV_CHARDEV_H
 
-#include "util/error.h"
+#include "util/optlist.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -71,6 +71,7 @@ typedef struct ChardevHooks {           /* Ctrl-A x and s of a multiplexer; entr
 } ChardevHooks;
 ChardevSet *chardevs_new(const ChardevHooks *hooks);    /* hooks are copied; NULL: none */
 void chardevs_free(ChardevSet *set);                    /* closes all; front-ends become unattached */
+void chardevs_set_escape(ChardevSet *set, uint8_t ch);   /* -echr; 0: no escape key */
 Chardev *chardev_find(ChardevSet *set, const char *id);
 /* Calls fn for each, in creation order. */
 void chardev_foreach(ChardevSet *set, void (*fn)(void *opaque, Chardev *chr), void *opaque);
@@ -80,8 +81,8 @@ bool chardev_in_use(const Chardev *chr);
 
 /* -chardev: "socket,id=c0,path=/x,server=on,wait=off" with doubled commas for literal ones. */
 Chardev *chardev_parse(ChardevSet *set, const char *spec, GError **err);
-/* The same from a table (char * -> char *) holding "backend", "id" and the back-end's options. */
-Chardev *chardev_create(ChardevSet *set, GHashTable *opts, GError **err);
+/* The same from options: "backend", "id" and what the back-end takes. Unknown ones are errors. */
+Chardev *chardev_create(ChardevSet *set, OptList *opts, GError **err);
 /*
  * -serial, -monitor, -parallel, -debugcon: "stdio", "mon:stdio", "pty", "null", "vc:80Cx24C", "file:F",
  * "pipe:P", "tcp:h:p,server,nowait", "telnet:...", "unix:P,server=on", "chardev:ID", "none" ...

@@ -5,6 +5,7 @@
 #define UI_DISPLAY_H
 
 #include "ui/console.h"
+#include "util/optlist.h"
 
 /* How a display asks about and steers the machine, which it cannot see. Entries may be NULL. */
 typedef struct UiHooks {
@@ -23,8 +24,8 @@ const UiHooks *ui_hooks(Ui *ui);                        /* never NULL */
 typedef struct DisplayKind {
     const char *name, *desc;
     bool available;                             /* built in */
-    /* opts: char * -> char *, options after the name. */
-    bool (*open)(Ui *ui, GHashTable *opts, GError **err);
+
+    bool (*open)(Ui *ui, OptList *opts, GError **err);  /* opts: what follows the name */
 } DisplayKind;
 const DisplayKind *const *display_kinds(void);          /* NULL-terminated */
 /*
