@@ -143,8 +143,6 @@ VEC_INLINE void mmx_put(X86Cpu *c, unsigned n, uint64_t v)
         fn(c, i, &r, &c->vec[i->vvvv], b, n);                                   \
         vec_put_vex(&c->vec[i->reg], &r, n);                                    \
     }
-#define BODY_VL(name, f128, f256) \
-    const X86Body x86_body_##name = { { f128, f256, f128, f256 }, { f128, f256, f128, f256 } }
 #define VEC_AVX_SZ(name, fn, msz)                                               \
     VEC_AVX_N(name, fn, msz, 16)                                                \
     VEC_AVX_N(name, fn, msz, 32)                                                \
