@@ -280,12 +280,6 @@ static void mmx_emms(X86Cpu *c, const X86Insn *i)
 }
 BODY1(emms, mmx_emms);
 
-static void int_movnti(X86Cpu *c, const X86Insn *i)
-{
-    vec_store(c, i, &c->gpr[i->reg], i->opsize == 8 ? 8 : 4, 0);
-}
-BODY1(movnti, int_movnti);
-
 /* Sign masks to a general register. */
 #define MOVMSK(name, f, shift, n)                                               \
     static void name(X86Cpu *c, const X86Insn *i)                               \
@@ -382,13 +376,14 @@ PINSR(pinsrb, b, 1, 15)
 PINSR(pinsrw, w, 2, 7)
 PINSR(pinsrd, d, 4, 3)
 PINSR(pinsrq, q, 8, 1)
-#define BODY_D_Q(name, d, q) const X86Body x86_body_##name = { { d, d, d, q }, { d, d, d, q } }
 BODY1(pinsrb, sse_pinsrb);
 BODY1(vpinsrb, avx_pinsrb);
 BODY1(pinsrw, sse_pinsrw);
 BODY1(vpinsrw, avx_pinsrw);
-BODY_D_Q(pinsrd, sse_pinsrd, sse_pinsrq);
-BODY_D_Q(vpinsrd, avx_pinsrd, avx_pinsrq);
+static void sse_pinsr_y(X86Cpu *c, const X86Insn *i) { (i->opsize == 8 ? sse_pinsrq : sse_pinsrd)(c, i); }
+static void avx_pinsr_y(X86Cpu *c, const X86Insn *i) { (i->opsize == 8 ? avx_pinsrq : avx_pinsrd)(c, i); }
+BODY1(pinsrd, sse_pinsr_y);
+BODY1(vpinsrd, avx_pinsr_y);
 static void mmx_pinsrw(X86Cpu *c, const X86Insn *i)
 {
     unsigned sh = 16 * (i->imm & 3);
