@@ -38,6 +38,7 @@ typedef struct Timer {
     void *opaque;
     int64_t deadline;           /* ns on its clock; valid while active */
     int heap_index;             /* -1: not active */
+    bool *busy;                 /* the owner's busy flag, set around fn; or NULL */
 } Timer;
 
 void timer_init(Timer *t, Clocks *c, ClockKind kind, void (*fn)(void *opaque), void *opaque);

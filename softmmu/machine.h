@@ -41,7 +41,16 @@ typedef enum {
 /* detail: a JSON object text for the event's data, or NULL. Called under the machine lock. */
 typedef void MachineEventFn(void *opaque, MachineEvent ev, const char *detail);
 
-typedef struct Machine {
+typedef struct Machine Machine;
+/* What hw/core hands the machine (a lower floor) to reach its devices; set by the first device. */
+typedef struct MachineDeviceOps {
+    void (*reset)(Machine *m);
+    void (*save)(Machine *m, GByteArray *out);
+    bool (*load)(Machine *m, const uint8_t **p, const uint8_t *end, GError **err);
+    void (*free)(Machine *m);
+} MachineDeviceOps;
+
+struct Machine {
     char *name;                 /* -name, or NULL */
     AddressSpace mem, ports;
     Region mem_root, port_root; /* 2^64-1 and 64 KiB */
@@ -61,10 +70,22 @@ typedef struct Machine {
     GArray *listeners;          /* of {MachineEventFn *, opaque} */
     _Atomic uint32_t requests;  /* internal: pending reset / powerdown / shutdown / stop */
     MachineCause reset_cause, shutdown_cause;
-} Machine;
+    RunState stop_why;          /* of the pending stop request */
+    unsigned pause_depth;       /* vcpus_pause nesting */
+    const MachineDeviceOps *device_ops;
+    void *device_core;          /* hw/core's per-machine data: buses, back-ends, defaults */
+    GPtrArray *ram_blocks;      /* of RamBlock *, not owned: RAM a saved state carries */
+    GArray *on_free;            /* of {fn, data}: run last to first by machine_free */
+};
 
 Machine *machine_new(bool manual_clock);
+/* Ends the vcpu threads, frees devices, runs machine_on_free hooks, then the rest. Lock held. */
 void machine_free(Machine *m);
+void machine_on_free(Machine *m, void (*fn)(void *data), void *data);
+/* Makes a saved state carry rb (RAM found in the memory tree is carried anyway; this is for RAM
+   that may be unmapped at the time: a BAR, a flash behind a bank register). */
+void machine_add_ram(Machine *m, RamBlock *rb);
+void machine_del_ram(Machine *m, RamBlock *rb);
 
 /* Requests: any thread, no lock needed; carried out on the main thread between blocks of
    every vcpu. Also wake a sleeping main loop. */
@@ -80,6 +101,11 @@ void machine_start(Machine *m);                 /* cont */
 void machine_stop(Machine *m, RunState why);    /* returns when every vcpu is outside guest code */
 void machine_reset(Machine *m, MachineCause cause);     /* devices, then vcpus */
 void machine_run_loop(Machine *m);              /* until quit */
+/* Carries out pending requests now; the main loop does it by itself (tests without one call it). */
+void machine_handle_requests(Machine *m);
+/* Waits until no vcpu uses an old view of memory or ports: call after detaching a region and
+   before freeing what its handlers use. Releases the lock while waiting; not on a vcpu thread. */
+void machine_sync_views(Machine *m);
 /* One iteration of the main loop, releasing the lock while polling; may_block as in GLib. */
 void machine_loop_once(Machine *m, bool may_block);
 

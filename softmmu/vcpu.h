@@ -39,6 +39,7 @@ typedef struct VcpuOps {
     char *(*describe)(Vcpu *v);         /* "info registers" text; caller frees */
     void (*flush_tlb)(Vcpu *v);         /* everything; on the vcpu's thread or stopped */
     const StateDesc *state;
+    void (*free)(Vcpu *v);              /* at machine_free, after the thread has ended; optional */
 } VcpuOps;
 
 typedef struct VcpuWork VcpuWork;
@@ -56,24 +57,33 @@ struct Vcpu {
     bool halted;                /* HLT or wait-for-SIPI; own thread, or lock held while stopped */
     bool stopped;               /* outside guest code and staying there; lock */
     bool stop_request;
+    bool in_run;                /* inside accel->run; lock */
+    bool quit;                  /* the thread shall end; lock */
     uint8_t sipi_vector;
     GThread *thread;
     int host_tid;
-    GCond wake;                 /* with the machine lock's mutex: see vcpu.c */
-    VcpuWork *work;             /* queued functions; lock */
+    _Atomic uint32_t chores;    /* internal to vcpu.c: what vcpu_attend has to do */
+    GMutex wake_lock;           /* leaf lock: guards woken and work */
+    GCond wake;
+    bool woken;
+    VcpuWork *work;             /* queued functions, oldest first */
     _Atomic bool in_guest;      /* engine is running; tells kick whether a signal is needed */
     VcpuExit exit_reason;
     uint64_t stat_insns;        /* guest instructions executed, as far as the engine counts them */
 };
 
-/* Starts v's thread (stopped). Lock held. */
+/* Puts v (index set by the caller, zeroed otherwise, ops set) into m->vcpus, takes the views and
+   calls the engine's vcpu_create. Lock held. */
+bool vcpu_attach(Machine *m, Vcpu *v, GError **err) MUST_CHECK;
+/* Starts v's thread (stopped until machine_start). Lock held. */
 void vcpu_start_thread(Vcpu *v);
 void vcpu_join(Vcpu *v);                /* ends the thread; lock held on entry and exit */
 
 void vcpu_raise(Vcpu *v, uint32_t irq_bits);    /* any thread */
 static inline void vcpu_lower(Vcpu *v, uint32_t irq_bits) { atomic_fetch_and(&v->irq, ~irq_bits); }
 void vcpu_kick(Vcpu *v);                        /* make it look at attention soon; any thread */
-/* Runs fn on v's thread (or here, if v is stopped or is the caller) and waits. Lock held; released while waiting. */
+/* Runs fn on v's thread (or here, if v is the caller or outside guest code) and waits. fn has the
+   machine lock. Lock held; released while waiting: on a vcpu thread, work queued to the caller may run meanwhile. */
 void vcpu_run_on(Vcpu *v, void (*fn)(Vcpu *v, void *opaque), void *opaque);
 /* The same without waiting. Any thread. */
 void vcpu_queue(Vcpu *v, void (*fn)(Vcpu *v, void *opaque), void *opaque);

@@ -1,0 +1,324 @@
+/* clock: guest and host clocks, and timers in one heap per clock, driven by a timerfd. */
+#include "softmmu/clock.h"
+
+#include "util/bytes.h"
+
+#include <glib.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { RUN_BUDGET = 1000 };             /* timers one clocks_run calls before others get a turn */
+enum { STEP_BUDGET = 4 << 20 };         /* a timer that always asks for "now" must not hang a test */
+
+typedef struct ClockSource {
+    GSource source;
+    Clocks *clocks;
+    gpointer tag;
+} ClockSource;
+
+struct Clocks {
+    bool manual;
+    _Atomic int64_t vm_frozen;  /* >= 0: CLOCK_VM stands at this; < 0: runs */
+    _Atomic int64_t vm_offset;  /* CLOCK_VM = monotonic + this while running */
+    _Atomic int64_t manual_ns;
+    GPtrArray *heap[CLOCK_KINDS];       /* of Timer *, binary heap by deadline */
+    int fd;                     /* timerfd, CLOCK_MONOTONIC */
+    int64_t armed;              /* monotonic deadline the fd is set to, INT64_MAX: off */
+    GSource *source;
+};
+
+static int64_t host_ns(clockid_t id)
+{
+    struct timespec ts;
+
+    clock_gettime(id, &ts);
+    return ts.tv_sec * NS_PER_SEC + ts.tv_nsec;
+}
+
+Clocks *clocks_new(bool manual)
+{
+    Clocks *c = g_new0(Clocks, 1);
+
+    c->manual = manual;
+    c->fd = -1;
+    c->armed = INT64_MAX;
+    for (int k = 0; k < CLOCK_KINDS; k++)
+        c->heap[k] = g_ptr_array_new();
+    return c;
+}
+
+void clocks_free(Clocks *c)
+{
+    if (c->source) {
+        g_source_destroy(c->source);
+        g_source_unref(c->source);
+    }
+    if (c->fd >= 0)
+        close(c->fd);
+    for (int k = 0; k < CLOCK_KINDS; k++) {
+        for (unsigned i = 0; i < c->heap[k]->len; i++)
+            ((Timer *)g_ptr_array_index(c->heap[k], i))->heap_index = -1;
+        g_ptr_array_free(c->heap[k], true);
+    }
+    g_free(c);
+}
+
+int64_t clock_ns(Clocks *c, ClockKind kind)
+{
+    int64_t frozen;
+
+    if (c->manual)
+        return atomic_load(&c->manual_ns);
+    switch (kind) {
+    case CLOCK_HOST: return host_ns(CLOCK_REALTIME);
+    case CLOCK_RT: return host_ns(CLOCK_MONOTONIC);
+    default:
+        frozen = atomic_load(&c->vm_frozen);
+        return frozen >= 0 ? frozen : host_ns(CLOCK_MONOTONIC) + atomic_load(&c->vm_offset);
+    }
+}
+
+/* --- heap --- */
+
+static Timer *heap_at(GPtrArray *h, unsigned i) { return g_ptr_array_index(h, i); }
+
+static void heap_put(GPtrArray *h, unsigned i, Timer *t)
+{
+    h->pdata[i] = t;
+    t->heap_index = i;
+}
+
+static void heap_up(GPtrArray *h, unsigned i, Timer *t)
+{
+    while (i && heap_at(h, (i - 1) / 2)->deadline > t->deadline) {
+        heap_put(h, i, heap_at(h, (i - 1) / 2));
+        i = (i - 1) / 2;
+    }
+    heap_put(h, i, t);
+}
+
+static void heap_down(GPtrArray *h, unsigned i, Timer *t)
+{
+    for (;;) {
+        unsigned kid = 2 * i + 1;
+
+        if (kid >= h->len)
+            break;
+        if (kid + 1 < h->len && heap_at(h, kid + 1)->deadline < heap_at(h, kid)->deadline)
+            kid++;
+        if (heap_at(h, kid)->deadline >= t->deadline)
+            break;
+        heap_put(h, i, heap_at(h, kid));
+        i = kid;
+    }
+    heap_put(h, i, t);
+}
+
+static void heap_remove(GPtrArray *h, Timer *t)
+{
+    unsigned i = t->heap_index;
+    Timer *last = heap_at(h, h->len - 1);
+
+    g_ptr_array_set_size(h, h->len - 1);
+    t->heap_index = -1;
+    if (last == t)
+        return;
+    heap_up(h, i, last);
+    heap_down(h, last->heap_index, last);
+}
+
+/* --- arming --- */
+
+int64_t clocks_next_ns(Clocks *c)
+{
+    int64_t best = -1;
+
+    for (int k = 0; k < CLOCK_KINDS; k++) {
+        int64_t left;
+
+        if (!c->heap[k]->len || (k == CLOCK_VM && !c->manual && atomic_load(&c->vm_frozen) >= 0))
+            continue;
+        left = MAX(heap_at(c->heap[k], 0)->deadline - clock_ns(c, k), 0);
+        if (best < 0 || left < best)
+            best = left;
+    }
+    return best;
+}
+
+/* Sets the timerfd to the earliest deadline; a later one than armed costs one early wake-up
+   instead of a system call for each change. */
+static void clocks_arm(Clocks *c, bool exact)
+{
+    struct itimerspec its = { 0 };
+    int64_t left, when;
+
+    if (c->fd < 0)
+        return;
+    left = clocks_next_ns(c);
+    when = left < 0 ? INT64_MAX : host_ns(CLOCK_MONOTONIC) + MIN(left, INT64_MAX / 4);
+    if (exact ? when == c->armed : when >= c->armed)
+        return;
+    c->armed = when;
+    if (when != INT64_MAX) {
+        its.it_value.tv_sec = when / NS_PER_SEC;
+        its.it_value.tv_nsec = when % NS_PER_SEC;
+    }
+    timerfd_settime(c->fd, TFD_TIMER_ABSTIME, &its, NULL);
+}
+
+void clocks_set_running(Clocks *c, bool running)
+{
+    int64_t frozen = atomic_load(&c->vm_frozen);
+
+    if (c->manual || running == (frozen < 0))
+        return;
+    if (running) {
+        atomic_store(&c->vm_offset, frozen - host_ns(CLOCK_MONOTONIC));
+        atomic_store(&c->vm_frozen, -1);
+    } else {
+        atomic_store(&c->vm_frozen, clock_ns(c, CLOCK_VM));
+    }
+    clocks_arm(c, true);
+}
+
+void clocks_set_vm_ns(Clocks *c, int64_t ns)
+{
+    if (c->manual)
+        atomic_store(&c->manual_ns, ns);
+    else if (atomic_load(&c->vm_frozen) >= 0)
+        atomic_store(&c->vm_frozen, MAX(ns, 0));
+    else
+        atomic_store(&c->vm_offset, ns - host_ns(CLOCK_MONOTONIC));
+    clocks_arm(c, true);
+}
+
+static void timer_fire(Timer *t)
+{
+    bool was = t->busy && *t->busy;
+
+    heap_remove(t->clocks->heap[t->kind], t);
+    if (t->busy)
+        *t->busy = true;
+    t->fn(t->opaque);
+    if (t->busy)
+        *t->busy = was;
+}
+
+bool clocks_run(Clocks *c)
+{
+    bool ran = false;
+
+    for (int k = 0; k < CLOCK_KINDS; k++) {
+        int64_t now = clock_ns(c, k);
+
+        if (k == CLOCK_VM && !c->manual && atomic_load(&c->vm_frozen) >= 0)
+            continue;
+        for (int budget = RUN_BUDGET; budget && c->heap[k]->len; budget--) {
+            Timer *t = heap_at(c->heap[k], 0);
+
+            if (t->deadline > now)
+                break;
+            timer_fire(t);
+            ran = true;
+        }
+    }
+    clocks_arm(c, true);
+    return ran;
+}
+
+void clocks_step(Clocks *c, int64_t ns)
+{
+    int64_t target = atomic_load(&c->manual_ns) + ns;
+
+    g_return_if_fail(c->manual);
+    for (int budget = STEP_BUDGET; budget; budget--) {
+        Timer *first = NULL;
+
+        for (int k = 0; k < CLOCK_KINDS; k++) {
+            Timer *t = c->heap[k]->len ? heap_at(c->heap[k], 0) : NULL;
+
+            if (t && (!first || t->deadline < first->deadline))
+                first = t;
+        }
+        if (!first || first->deadline > target)
+            break;
+        atomic_store(&c->manual_ns, MAX(atomic_load(&c->manual_ns), first->deadline));
+        timer_fire(first);
+    }
+    atomic_store(&c->manual_ns, target);
+}
+
+/* --- the main loop's source --- */
+
+static gboolean source_check(GSource *s)
+{
+    ClockSource *cs = (ClockSource *)s;
+
+    return g_source_query_unix_fd(s, cs->tag) != 0;
+}
+
+static gboolean source_dispatch(GSource *s, GSourceFunc fn, gpointer data)
+{
+    ClockSource *cs = (ClockSource *)s;
+    uint64_t n;
+
+    if (read(cs->clocks->fd, &n, sizeof n) < 0)
+        n = 0;                  /* re-armed meanwhile */
+    cs->clocks->armed = INT64_MAX;
+    clocks_run(cs->clocks);
+    return G_SOURCE_CONTINUE;
+}
+
+void clocks_attach(Clocks *c)
+{
+    static GSourceFuncs funcs = { .check = source_check, .dispatch = source_dispatch };
+
+    if (c->manual || c->source)
+        return;
+    c->fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    c->source = g_source_new(&funcs, sizeof(ClockSource));
+    ((ClockSource *)c->source)->clocks = c;
+    ((ClockSource *)c->source)->tag = g_source_add_unix_fd(c->source, c->fd, G_IO_IN);
+    g_source_set_priority(c->source, G_PRIORITY_DEFAULT);
+    g_source_attach(c->source, NULL);
+    clocks_arm(c, true);
+}
+
+/* --- timers --- */
+
+void timer_init(Timer *t, Clocks *c, ClockKind kind, void (*fn)(void *opaque), void *opaque)
+{
+    *t = (Timer) { .clocks = c, .kind = kind, .fn = fn, .opaque = opaque, .heap_index = -1 };
+}
+
+void timer_set(Timer *t, int64_t deadline)
+{
+    GPtrArray *h;
+
+    if (!t->clocks)
+        return;
+    if (deadline <= 0) {
+        timer_del(t);
+        return;
+    }
+    h = t->clocks->heap[t->kind];
+    if (t->heap_index >= 0) {
+        if (t->deadline == deadline)
+            return;
+        heap_remove(h, t);
+    }
+    t->deadline = deadline;
+    g_ptr_array_add(h, t);
+    heap_up(h, h->len - 1, t);
+    if (t->heap_index == 0)
+        clocks_arm(t->clocks, false);
+}
+
+void timer_del(Timer *t)
+{
+    if (t->clocks && t->heap_index >= 0)
+        heap_remove(t->clocks->heap[t->kind], t);
+}
