@@ -38,6 +38,8 @@ struct Device {
     bool user_created;          /* by -device: shown in /machine/peripheral */
     int32_t bootindex;          /* -1: none */
     GHashTable *set_props;      /* names the user set: char* -> char* text */
+    GPtrArray *regions;         /* Region * of device_init_io: detached when the device goes */
+    GPtrArray *timers;          /* Timer * of device_timer_init: stopped when the device goes */
 };
 
 /* A bus: the place children sit. The provider fills attach (finds an address, checks it). */
@@ -102,6 +104,13 @@ struct DeviceClass {
     const void *bus_class;              /* PciClass, IsaClass, UsbClass ... by bus */
 };
 
+/* Buses without an owning device, in creation order: of Bus *. */
+GPtrArray *bus_roots(Machine *m);
+const char *bus_kind_name(BusKind k);                   /* "PCI", as in "-device help" */
+/* "-global driver.prop=value": a default for devices created later. Fails on a property the
+   driver does not have; a driver that does not exist only warns, as QEMU's users expect. */
+bool device_add_global(Machine *m, const char *driver, const char *prop, const char *value, GError **err) MUST_CHECK;
+
 /* The registry: hw/devices.def. */
 const DeviceClass *device_class_find(const char *name);         /* by name or alias */
 const DeviceClass *const *device_class_list(void);              /* NULL-terminated, by name */
@@ -116,7 +125,8 @@ char *device_get_prop(Device *dev, const char *name);                   /* text;
 bool device_realize(Device *dev, Bus *bus, GError **err) MUST_CHECK;
 /* new + props ("k=v,k=v" or NULL) + realize in one step, for boards and tests. */
 Device *device_create(Machine *m, const char *cls, Bus *bus, const char *props, GError **err) MUST_CHECK;
-void device_unplug(Device *dev);                                        /* unrealize and free */
+/* Unrealizes and frees dev; on the main thread no vcpu can be inside its handlers afterwards. */
+void device_unplug(Device *dev);
 Device *device_find(Machine *m, const char *id);
 Bus *bus_find(Machine *m, const char *name);            /* by bus name or owner id */
 void device_reset(Device *dev);
@@ -131,12 +141,13 @@ void backend_unregister(Machine *m, const char *kind, const char *id);
 void *backend_find(Machine *m, const char *kind, const char *id);
 
 /* Common to realize functions: a region of dev at a place in the machine's memory or ports. */
-void device_init_io(Device *dev, Region *r, const char *name, const IoOps *ops, uint64_t size); /* opaque = dev */
+/* opaque = dev; r lives as long as dev and is detached with it. */
+void device_init_io(Device *dev, Region *r, const char *name, const IoOps *ops, uint64_t size);
 void device_map_pio(Device *dev, Region *r, uint16_t port);
 void device_map_mmio(Device *dev, Region *r, uint64_t addr);
 static inline AddressSpace *device_mem(Device *dev) { return &dev->machine->mem; }
 static inline int64_t device_now(Device *dev) { return clock_ns(dev->machine->clocks, CLOCK_VM); }
-static inline void device_timer_init(Device *dev, Timer *t, void (*fn)(void *))
-{ timer_init(t, dev->machine->clocks, CLOCK_VM, fn, dev); }
+/* A CLOCK_VM timer with opaque = dev, under the device's busy guard. t lives as long as dev. */
+void device_timer_init(Device *dev, Timer *t, void (*fn)(void *));
 
 #endif
