@@ -37,6 +37,7 @@ DeviceCore *device_core(Machine *m)
         c = m->device_core = g_new0(DeviceCore, 1);
         c->roots = g_ptr_array_new_with_free_func(bus_free);
         c->backends = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        c->resolvers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         c->globals = g_ptr_array_new_with_free_func(global_free);
         c->dead = g_ptr_array_new();
         m->device_ops = &ops;
@@ -201,6 +202,12 @@ static void device_free(Device *dev)
     g_free(dev);
 }
 
+void device_discard(Device *dev)
+{
+    g_assert(dev->phase == PHASE_NEW);
+    device_free(dev);
+}
+
 static gboolean free_dead(gpointer data)
 {
     Machine *m = data;
@@ -359,6 +366,7 @@ static void core_free(Machine *m)
     g_ptr_array_free(c->dead, true);
     g_ptr_array_free(c->globals, true);
     g_hash_table_unref(c->backends);
+    g_hash_table_unref(c->resolvers);
     g_clear_pointer(&m->device_core, g_free);
     m->device_ops = NULL;
 }
@@ -427,6 +435,15 @@ void *backend_find(Machine *m, const char *kind, const char *id)
     g_autofree char *key = backend_key(kind, id);
 
     return g_hash_table_lookup(device_core(m)->backends, key);
+}
+
+void backend_set_resolver(Machine *m, const char *kind, BackendResolver *fn, void *opaque)
+{
+    Resolver *r = g_new0(Resolver, 1);
+
+    r->fn = fn;
+    r->opaque = opaque;
+    g_hash_table_insert(device_core(m)->resolvers, g_strdup(kind), r);
 }
 
 /* --- helpers of realize functions --- */

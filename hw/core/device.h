@@ -17,6 +17,8 @@
 #include "softmmu/state.h"
 #include "util/log.h"
 
+struct OptList;
+
 typedef enum { BUS_SYSTEM, BUS_ISA, BUS_PCI, BUS_IDE, BUS_FLOPPY, BUS_SCSI, BUS_USB, BUS_VIRTIO,
                BUS_VIRTIO_SERIAL, BUS_I2C, BUS_PS2, BUS_KINDS } BusKind;
 typedef enum { DEVCAT_MISC, DEVCAT_BRIDGE, DEVCAT_STORAGE, DEVCAT_NETWORK, DEVCAT_INPUT, DEVCAT_DISPLAY,
@@ -119,6 +121,7 @@ const DeviceClass *const *device_class_list(void);              /* NULL-terminat
 Device *device_new(Machine *m, const DeviceClass *cls, const char *id);
 /* "name" = "value text"; errors name the nearest property. */
 bool device_set_prop(Device *dev, const char *name, const char *value, GError **err) MUST_CHECK;
+void device_discard(Device *dev);                                       /* frees one that is still PHASE_NEW */
 void device_set_backend(Device *dev, const char *prop, void *backend);  /* board wiring, by pointer */
 char *device_get_prop(Device *dev, const char *name);                   /* text; NULL unknown; caller frees */
 /* Puts it on bus (NULL: the first bus of its kind with room) and realizes; on failure the device is freed. */
@@ -139,6 +142,20 @@ char *device_list_help(void);
 void backend_register(Machine *m, const char *kind, const char *id, void *backend);
 void backend_unregister(Machine *m, const char *kind, const char *id);
 void *backend_find(Machine *m, const char *kind, const char *id);
+
+/* Asked when no back-end of kind is registered under an id (a drive= that names a block node). */
+typedef void *BackendResolver(void *opaque, const char *id, GError **err);
+void backend_set_resolver(Machine *m, const char *kind, BackendResolver *fn, void *opaque);
+/* What the process offers every device of a machine, NULL when there is none (benches, -display none has a Ui):
+   "ui" (Ui *), "block" (BlockGraph *), "chardevs" (ChardevSet *). Registered as kind "service". */
+static inline void *machine_service(Machine *m, const char *name) { return backend_find(m, "service", name); }
+
+/* -device and device_add: opts hold "driver", "id", "bus" and properties. On failure nothing stays. */
+Device *device_add(Machine *m, struct OptList *opts, GError **err) MUST_CHECK;
+/* The class a user may create, by name or alias; the error suggests the nearest. */
+const DeviceClass *device_class_for_user(const char *name, GError **err);
+/* "info qtree" text; caller frees. */
+char *device_tree_describe(Machine *m);
 
 /* Common to realize functions: a region of dev at a place in the machine's memory or ports. */
 /* opaque = dev; r lives as long as dev and is detached with it. */

@@ -110,7 +110,13 @@ static bool parse_mac(const char *text, uint8_t *mac, GError **err)
 static bool find_backend(Device *dev, const PropDesc *p, const char *id, GError **err)
 {
     void *b = backend_find(dev->machine, p->backend, id);
+    Resolver *r = g_hash_table_lookup(device_core(dev->machine)->resolvers, p->backend);
 
+    if (!b && r) {
+        b = r->fn(r->opaque, id, err);
+        if (!b)
+            return false;
+    }
     if (!b)
         return err_set_code(err, ERR_NOT_FOUND, "property '%s': there is no %s with id '%s'", p->name,
                             p->backend, id);
