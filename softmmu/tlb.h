@@ -24,6 +24,7 @@ typedef enum {
     TLB_U,                      /* user-mode data accesses (CPL 3) */
     TLB_K,                      /* supervisor; user pages refused when SMAP is on */
     TLB_A,                      /* supervisor with user pages allowed (EFLAGS.AC=1, or SMAP off: unused) */
+    TLB_N,                      /* never filled: user accesses that need an alignment check each time */
     TLB_BANKS
 } TlbBank;
 

@@ -132,6 +132,7 @@ enum {
     MODE_IOPL_OK = 1 << 17,     /* CPL <= IOPL: cli, sti, in, out without asking the TSS */
     MODE_SHADOW = 1 << 18,      /* interrupt shadow (STI, MOV SS): block is one instruction */
     MODE_UMIP = 1 << 19,
+    MODE_STEP = 1 << 20,        /* EFLAGS.TF (MODE_TF is set too) */
 };
 
 typedef struct X86Exception {   /* one being raised or delivered */
@@ -140,6 +141,7 @@ typedef struct X86Exception {   /* one being raised or delivered */
     bool has_error;
     bool soft;                  /* INT n, INT3, INTO: gate DPL is checked, RIP is the next one */
     bool external;              /* hardware interrupt */
+    bool intn;                  /* with soft: the INT n instruction (v86 treats it apart) */
 } X86Exception;
 
 enum { X86_ENGINE_AREA = 1088 << 10 };
@@ -158,6 +160,7 @@ typedef struct X86ApicOps {
     bool (*rdmsr)(X86Cpu *c, uint32_t msr, uint64_t *v);    /* x2APIC 0x800-0x83f, TSC deadline; false: #GP */
     bool (*wrmsr)(X86Cpu *c, uint32_t msr, uint64_t v);
     void (*poll)(X86Cpu *c);                    /* VCPU_IRQ_POLL, on the vcpu thread, lock held */
+    void (*smm)(X86Cpu *c, bool in);            /* entered or left SMM: show or hide SMRAM; NULL: nothing to do */
 } X86ApicOps;
 
 typedef struct X86Msrs {        /* plain storage; meaning in target/x86/msr.c */
@@ -192,6 +195,11 @@ struct X86Cpu {
     bool in_exception_delivery; /* between raise and handler: for double fault */
     uint64_t pdpte[4];          /* PAE paging: loaded at MOV CR3 */
     uint64_t mwait_addr;        /* MONITOR armed; ~0: not */
+    bool wait_sipi;             /* after INIT, until a start-up IPI */
+    bool db_fault;              /* db_pending is a code breakpoint: #DB is a fault */
+    bool no_step;               /* the instruction under way delivered an event: no single-step trap after it */
+    uint32_t db_pending;        /* DR6 bits of debug events to deliver before the next instruction */
+    uint64_t rflags_image, tsc_image, tsc_skew; /* while the state is saved and loaded: RFLAGS, TSC, TSC less that of CPU 0 */
 
     X87 x87;
     X86Vec vec[32];
@@ -239,6 +247,7 @@ void x86_update_mode(X86Cpu *c);
 uint64_t x86_get_rflags(X86Cpu *c);
 void x86_set_rflags(X86Cpu *c, uint64_t v);
 uint64_t x86_rdtsc(X86Cpu *c);
+uint64_t x86_tsc_hz(void);      /* guest TSC ticks per second */
 
 /*
  * Deliver c->exc (exceptions, INT n, external interrupts) through the IDT of the current mode.
@@ -253,6 +262,12 @@ bool x86_deliver(X86Cpu *c);
  * machine lock where it must.
  */
 bool x86_service(X86Cpu *c);
+/*
+ * After each instruction run in a block whose key had MODE_TF or MODE_SHADOW (such blocks are one
+ * instruction long): key is that block's mode word. Ends the interrupt shadow, notices single-step
+ * and breakpoints; when something is due, sets attention, so that x86_service() comes next.
+ */
+void x86_boundary(X86Cpu *c, uint32_t key);
 /* Pending and deliverable right now (used by has_work and HLT). */
 bool x86_irq_deliverable(const X86Cpu *c);
 

@@ -25,6 +25,14 @@ void x86_probe_r(X86Cpu *c, uint64_t va, unsigned len, unsigned bank);
 void *x86_host_r(X86Cpu *c, uint64_t va, unsigned size, unsigned bank);
 void *x86_host_w(X86Cpu *c, uint64_t va, unsigned size, unsigned bank);
 
+/*
+ * For an atomic read-modify-write inside one page of RAM: its host address even where plain stores
+ * are trapped (code pages, dirty tracking); NULL: device, ROM or page crossing, do load and store.
+ * Follow it with x86_host_rmw_done() right after the operation. Slow; try x86_host_w first.
+ */
+void *x86_host_rmw(X86Cpu *c, uint64_t va, unsigned size, unsigned bank);
+void x86_host_rmw_done(X86Cpu *c, uint64_t va, unsigned size, unsigned bank);
+
 #define X86_MEM_FN(bits)                                                                    \
     static inline uint##bits##_t x86_ldb##bits(X86Cpu *c, uint64_t va, unsigned bank)       \
     {                                                                                       \
@@ -98,6 +106,13 @@ X86Fetch x86_fetch_page(X86Cpu *c, uint64_t va);
 void x86_tlb_flush_all(X86Cpu *c);
 void x86_tlb_flush_nonglobal(X86Cpu *c);
 void x86_tlb_flush_page(X86Cpu *c, uint64_t va);
+/* After CR3 changed under CR4.PCIDE: keep what is remembered of the new PCID, or not. */
+void x86_tlb_switch_pcid(X86Cpu *c, bool keep);
+void x86_tlb_flush_pcid(X86Cpu *c, unsigned pcid);
+void x86_tlb_flush_page_pcid(X86Cpu *c, uint64_t va, unsigned pcid);    /* non-global */
+void x86_tlb_flush_nonglobal_all(X86Cpu *c);                            /* of every PCID */
+/* The A20 gate; for the board, on the vcpu's thread or stopped. */
+void x86_set_a20(X86Cpu *c, bool on);
 /* Withdraws fast-store permission (tag_w) for a RAM page / all pages: dirty logging, code pages. */
 void x86_tlb_protect(X86Cpu *c, RamBlock *rb, uint64_t off, uint64_t len);
 
