@@ -241,6 +241,7 @@ G_NORETURN void x86_raise_pf(X86Cpu *c, uint64_t va, uint32_t error);
 X86Cpu *x86_cpu_new(Machine *m, const struct X86Model *model, int index, GError **err) MUST_CHECK;
 void x86_cpu_free(X86Cpu *c);
 extern const VcpuOps x86_vcpu_ops;
+char *x86_describe(Vcpu *v);    /* "info registers"; caller frees */
 
 void x86_update_mode(X86Cpu *c);
 /* RFLAGS with arithmetic bits materialized / split into lf_* and eflags (no checks, no mode update). */
