@@ -1,0 +1,15 @@
+/*
+ * i8254: the programmable interval timer, as the board and port 61h see it.
+ */
+#ifndef HW_TIMER_I8254_H
+#define HW_TIMER_I8254_H
+
+#include "hw/core/device.h"
+
+/* Output of channel 0; before reset. */
+void i8254_connect(Device *dev, IrqLine irq0);
+void i8254_set_gate(Device *dev, unsigned channel, bool level);
+bool i8254_gate(Device *dev, unsigned channel);
+bool i8254_out(Device *dev, unsigned channel);
+
+#endif
