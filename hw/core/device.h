@@ -61,6 +61,7 @@ Bus *bus_new(BusKind kind, const char *name, Device *owner, Machine *m);     /* 
 
 typedef enum { PROP_END_ = 0, PROP_BOOL_, PROP_UINT_, PROP_INT_, PROP_SIZE_, PROP_STRING_, PROP_MAC_,
                PROP_ENUM_, PROP_BACKEND_, PROP_ONOFFAUTO_ } PropKind;
+enum { ONOFFAUTO_AUTO, ONOFFAUTO_ON, ONOFFAUTO_OFF };   /* int field of a PROP_ONOFFAUTO_ */
 typedef struct PropDesc {
     const char *name;           /* as QEMU users know it */
     PropKind kind;
