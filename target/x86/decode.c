@@ -252,6 +252,7 @@ static bool read_modrm(Cursor *k, const X86Row *r, X86Insn *i)
     bool vsib = r->lim & LIM_VSIB;
     unsigned kind = X_KIND(r->ext);
 
+    i->modrm = k->modrm;
     i->reg = k->modrm >> 3 & 7;
     if (kind != X_D(0) && kind != X_M(0) && kind != X_R(0) && kind != X_B(0))
         i->reg |= (k->rex & 4) << 1;

@@ -43,6 +43,7 @@ struct X86Insn {
     uint8_t vvvv;               /* VEX second source register */
     uint8_t is4;                /* VEX /is4 register */
     uint8_t opcode, map;        /* last opcode byte; MAP_* */
+    uint8_t modrm;              /* the byte itself: x87 keeps it in FOP */
     uint8_t imm2;               /* ENTER level; EXTRQ/INSERTQ second byte */
 };
 
