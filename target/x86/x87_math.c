@@ -224,7 +224,7 @@ static unsigned reduce(Fp x, Wide *r)
     return (unsigned)n & 3;
 }
 
-static void sincos_series(Wide r, Wide *sin, Wide *cos)
+static void series_sincos(Wide r, Wide *sin, Wide *cos)
 {
     Wide r2 = w_mul(r, r), s = w_one, k = w_one;
     unsigned n;
@@ -237,12 +237,12 @@ static void sincos_series(Wide r, Wide *sin, Wide *cos)
     *cos = k;
 }
 
-static void sincos(Fp x, Wide *sin, Wide *cos)
+static void reduced_sincos(Fp x, Wide *sin, Wide *cos)
 {
     Wide r, s, k;
     unsigned n = reduce(x, &r);
 
-    sincos_series(r, &s, &k);
+    series_sincos(r, &s, &k);
     *sin = n & 1 ? k : s;
     *cos = n & 1 ? s : k;
     sin->s ^= x.s ^ (n >> 1);
@@ -253,7 +253,7 @@ void x87_sincos(FpStatus *st, Fp x, Fp *sin, Fp *cos)
 {
     Wide s, k;
 
-    sincos(x, &s, &k);
+    reduced_sincos(x, &s, &k);
     if (cos)
         *cos = w_round(st, k);
     if (sin)
@@ -264,6 +264,6 @@ Fp x87_ptan(FpStatus *st, Fp x)
 {
     Wide s, k;
 
-    sincos(x, &s, &k);
+    reduced_sincos(x, &s, &k);
     return w_round(st, w_div(s, k));
 }
