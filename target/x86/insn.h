@@ -222,6 +222,8 @@ typedef struct X86Row {
 } X86Row;
 extern const X86Row x86_rows[];
 extern const unsigned x86_row_count;
+/* What c->insn points to when no instruction is under way: length 0. */
+extern const X86Insn x86_no_insn;
 static inline const X86Row *x86_row(const X86Insn *i) { return &x86_rows[i->row]; }
 
 typedef enum { DECODE_OK, DECODE_UD, DECODE_TOO_LONG /* #GP: over 15 bytes */, DECODE_MORE /* bytes ran out */ } DecodeResult;

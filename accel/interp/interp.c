@@ -1,0 +1,150 @@
+/*
+ * interp: the engine that executes decoded instructions one by one through their C bodies.
+ *
+ * Between blocks it looks at the attention word; a fault in a body unwinds to the frame of interp_run.
+ * It is complete, and the reference for the jit.
+ */
+#include "accel/interp/interp_int.h"
+
+#include "accel/soft/loop.h"
+#include "softmmu/accel.h"
+
+#include <inttypes.h>
+
+/* Code beyond the segment limit is #GP: only where segments are not flat. */
+static void check_limit(X86Cpu *c, Interp *e, const Block *b)
+{
+    uint64_t limit = c->seg[S_CS].limit;
+
+    if (c->rip + b->len - 1 <= limit)
+        return;
+    c->insn = &x86_no_insn;
+    if (c->rip + b->insns[0].len - 1 > limit)
+        x86_raise_err(c, EXC_GP, 0);
+    /* The first instructions fit: run them one at a time. */
+    e->stop = b->insns + 1;
+}
+
+void interp_run_block(Interp *e)
+{
+    X86Cpu *c = e->c;
+    Block *b = interp_find(e, interp_lin(c));
+    const X86Insn *i = b->insns;
+    uint32_t key = b->mode;
+
+    e->stop = i + b->n;
+    e->current = b;
+    if (__builtin_expect(!(key & (MODE_CS64 | MODE_FLAT)), 0))
+        check_limit(c, e, b);
+    do {
+        c->insn = i;
+        c->rip += i->len;
+        i->fn(c, i);
+        i++;
+    } while (i < e->stop);
+    c->vcpu.stat_insns += i - b->insns;
+    e->current = NULL;
+    if (__builtin_expect(key & (MODE_TF | MODE_SHADOW), 0) || __builtin_expect(c->mode & MODE_SHADOW, 0))
+        x86_boundary(c, key);
+}
+
+void interp_unwound(Interp *e)
+{
+    if (e->current)
+        e->c->vcpu.stat_insns += e->c->insn - e->current->insns;
+    e->current = NULL;
+}
+
+static VcpuExit interp_run(Vcpu *v)
+{
+    X86Cpu *c = x86_cpu(v);
+    Interp *e = v->engine;
+    VcpuExit why;
+    int unwound;
+
+    c->insn = &x86_no_insn;
+    unwound = sigsetjmp(v->unwind, 0);
+    if (unwound) {
+        interp_unwound(e);
+        why = soft_unwound(c, unwound);
+        if (why != VCPU_EXIT_NONE)
+            return why;
+    }
+    for (;;) {
+        if (__builtin_expect(atomic_load_explicit(&v->attention, memory_order_acquire), 0)) {
+            why = soft_attend(c);
+            interp_take_written(e);
+            if (why != VCPU_EXIT_NONE)
+                return why;
+        }
+        interp_run_block(e);
+    }
+}
+
+/* ---- the engine ---- */
+
+static void interp_written(Vcpu *v, RamBlock *rb, uint64_t off, uint64_t len, bool own)
+{
+    if (v->engine)
+        interp_code_written(v->engine, rb, off, len, own);
+}
+
+static bool interp_probe(GError **why)
+{
+    return true;
+}
+
+static bool interp_create(Machine *m, GHashTable *opts, GError **err)
+{
+    m->accel_state = soft_code_new(m, interp_written);
+    return true;
+}
+
+static void interp_destroy(Machine *m)
+{
+    soft_code_free(m->accel_state);
+    m->accel_state = NULL;
+}
+
+static bool interp_vcpu_create(Vcpu *v, GError **err)
+{
+    v->engine = interp_new(x86_cpu(v), v->machine->accel_state);
+    return true;
+}
+
+static void interp_vcpu_destroy(Vcpu *v)
+{
+    Interp *e = v->engine;
+
+    v->engine = NULL;
+    if (e)
+        interp_free(e);
+}
+
+static char *interp_describe(Machine *m)
+{
+    GString *s = g_string_new(NULL);
+
+    for (unsigned n = 0; n < m->vcpus->len; n++) {
+        Vcpu *v = g_ptr_array_index(m->vcpus, n);
+        uint64_t decoded = 0, dropped = 0;
+
+        if (v->engine)
+            interp_stats(v->engine, &decoded, &dropped);
+        g_string_append_printf(s, "cpu %u: %" PRIu64 " instructions executed, %" PRIu64 " decoded, %" PRIu64
+                               " blocks dropped after stores\n", n, v->stat_insns, decoded, dropped);
+    }
+    return g_string_free(s, false);
+}
+
+const Accel interp_accel = {
+    .name = "interp",
+    .desc = "interpreter: portable, complete",
+    .probe = interp_probe,
+    .create = interp_create,
+    .destroy = interp_destroy,
+    .vcpu_create = interp_vcpu_create,
+    .vcpu_destroy = interp_vcpu_destroy,
+    .run = interp_run,
+    .describe = interp_describe,
+};

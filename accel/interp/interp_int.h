@@ -1,0 +1,64 @@
+/*
+ * interp_int: the interpreter's decoded blocks.
+ */
+#ifndef ACCEL_INTERP_INT_H
+#define ACCEL_INTERP_INT_H
+
+#include "accel/interp/interp.h"
+
+enum { BLOCK_INSNS = 32, HASH_BITS = 15, JUMP_BITS = 12, ARENA_BYTES = 32 << 20 };
+
+typedef struct Block Block;
+struct Block {
+    const uint8_t *key;         /* host address of the first byte */
+    uint32_t mode;
+    uint16_t n, len;            /* instructions, bytes */
+    bool dead;                  /* its bytes changed: not to be entered again */
+    Block *hash_next, *page_next;
+    X86Insn insns[];
+};
+
+typedef struct CodePage {       /* a page with blocks */
+    RamBlock *ram;
+    uint64_t off;
+    uint64_t lines;             /* 64-byte lines that blocks cover */
+    Block *blocks;
+} CodePage;
+
+typedef struct Jump {           /* where the block at a linear address was found last */
+    uint64_t lin;
+    uint64_t space;             /* X86Cpu.code_space then */
+    Block *block;
+    uint32_t mode;
+} Jump;
+
+typedef struct Written { RamBlock *rb; uint64_t off, len; } Written;
+
+struct Interp {
+    X86Cpu *c;
+    SoftCode *code;
+    const X86Insn *stop;        /* end of the current block, or nearer: leave there */
+    Block *current;
+    Jump jumps[1 << JUMP_BITS];
+    Block *hash[1 << HASH_BITS];
+    GHashTable *pages;          /* host page -> CodePage */
+    uint8_t *arena;
+    size_t arena_used;
+    Block *scratch;             /* one instruction that is not remembered */
+    GMutex written_lock;
+    GArray *written;            /* of Written: stores by other threads; written_lock */
+    uint64_t decoded, dropped;
+};
+
+/* blocks.c: the block for c->rip; may raise #PF or #GP for the fetch. */
+Block *interp_find(Interp *e, uint64_t lin);
+void interp_forget_all(Interp *e);
+/* fast.c: a quicker function for i in this mode than its body, or the body. */
+X86Op *interp_fast(const X86Insn *i, uint32_t mode);
+
+static inline uint64_t interp_lin(const X86Cpu *c)
+{
+    return c->mode & MODE_CS64 ? c->rip : (uint32_t)(c->rip + c->seg[S_CS].base);
+}
+
+#endif

@@ -1,0 +1,17 @@
+/*
+ * loop: the parts of a run loop that the software engines share. Own thread of the vcpu.
+ */
+#ifndef ACCEL_SOFT_LOOP_H
+#define ACCEL_SOFT_LOOP_H
+
+#include "target/x86/mem.h"
+
+/*
+ * After sigsetjmp(c->vcpu.unwind) returned why: repairs rip and delivers an exception.
+ * VCPU_EXIT_NONE: go on; else leave run() with it.
+ */
+VcpuExit soft_unwound(X86Cpu *c, int why);
+/* Attention was set: clears it, does queued work, takes one event. Result as above. */
+VcpuExit soft_attend(X86Cpu *c);
+
+#endif
