@@ -12,6 +12,7 @@ NetPort *net_port_new(const char *type, const char *id, const NetPortOps *ops, v
     p->id = g_strdup(id);
     p->ops = ops;
     p->opaque = opaque;
+    p->max_frame = 1522;
     g_queue_init(&p->queue);
     return p;
 }

@@ -33,6 +33,7 @@ struct NetPort {
     const NetPortOps *ops;
     void *opaque;
     NetPort *peer;
+    size_t max_frame;           /* longest frame it takes: NICs segment longer ones (default 1522) */
     bool link_down;
     bool sender_blocked;        /* peer's net_send() returned false */
     GQueue queue;               /* of GBytes: frames waiting for this port to become ready */

@@ -500,6 +500,7 @@ NetPort *net_user_new(const char *id, OptList *o, GError **err)
     u->net_text = g_steal_pointer(&net_text);
     u->restricted = restricted;
     u->port = net_port_new("user", id, &net_user_ops, u);
+    u->port->max_frame = 65535 + 14;    /* slirp ends TCP itself: whole bursts need no segmenting */
     u->slirp = slirp_new(&cfg, &callbacks, u);
     if (!u->slirp) {
         err_set(err, "the user-mode network refused its addresses");

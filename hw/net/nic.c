@@ -1,0 +1,74 @@
+/* nic: common parts of network devices. */
+#include "hw/net/nic.h"
+
+#include <string.h>
+
+/* 52:54:00:12:34:56, :57 ...: the first not used by another NIC of this machine. */
+static void default_mac(Nic *n, Machine *m)
+{
+    static const uint8_t base[NET_MAC_LEN] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
+
+    for (unsigned i = 0; i < 256; i++) {
+        g_autofree char *key = NULL;
+
+        memcpy(n->mac, base, sizeof base);
+        n->mac[5] += i;
+        key = g_strdup_printf("%02x", n->mac[5]);
+        if (!backend_find(m, "default-mac", key)) {
+            backend_register(m, "default-mac", key, n);
+            n->default_mac = g_steal_pointer(&key);
+            return;
+        }
+    }
+}
+
+bool nic_init(Nic *n, Device *dev, const NetPortOps *ops, void *opaque, GError **err)
+{
+    static const uint8_t zero[NET_MAC_LEN];
+
+    n->machine = dev->machine;
+    if (!memcmp(n->mac, zero, sizeof zero))
+        default_mac(n, dev->machine);
+    n->port = net_port_new("nic", dev->id ? dev->id : dev->state_name, ops, opaque);
+    if (n->netdev && !net_port_plug(n->port, n->netdev, err)) {
+        g_clear_pointer(&n->port, net_port_free);
+        return false;
+    }
+    return true;
+}
+
+void nic_cleanup(Nic *n)
+{
+    g_clear_pointer(&n->port, net_port_free);
+    if (n->default_mac)
+        backend_unregister(n->machine, "default-mac", n->default_mac);
+    g_clear_pointer(&n->default_mac, g_free);
+}
+
+uint32_t net_sum(const uint8_t *p, size_t len, uint32_t sum)
+{
+    uint64_t s = sum;
+
+    for (; len >= 2; p += 2, len -= 2)
+        s += ld16_be(p);
+    if (len)
+        s += *p << 8;
+    while (s >> 32)
+        s = (s & 0xffffffff) + (s >> 32);
+    return s;
+}
+
+uint16_t net_sum_fold(uint32_t sum)
+{
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return ~sum;
+}
+
+bool net_checksum_at(uint8_t *frame, size_t len, size_t start, size_t at)
+{
+    if (start > len || !range_ok(at, 2, len) || at < start)
+        return false;
+    st16_be(frame + at, net_sum_fold(net_sum(frame + start, len - start, 0)));
+    return true;
+}

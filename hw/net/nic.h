@@ -1,0 +1,31 @@
+/* nic: what every network device has in common: its back-end, its address, its checks. */
+#ifndef HW_NET_NIC_H
+#define HW_NET_NIC_H
+
+#include "hw/core/device.h"
+#include "net/net.h"
+
+typedef struct Nic {
+    NetPort *netdev;            /* property: the back-end; may be NULL */
+    uint8_t mac[NET_MAC_LEN];   /* property; zero: the next free default */
+    NetPort *port;              /* our end */
+    Machine *machine;
+    char *default_mac;          /* key of a default address taken, or NULL */
+} Nic;
+
+#define NIC_PROPS(T, f) \
+    { .name = "netdev", .kind = PROP_BACKEND_, .offset = offsetof(T, f.netdev), .size = sizeof(NetPort *), \
+      .backend = "netdev", .help = "the -netdev behind it" }, \
+    { .name = "mac", .kind = PROP_MAC_, .offset = offsetof(T, f.mac), .size = NET_MAC_LEN, \
+      .help = "MAC address (default: 52:54:00:12:34:56 and up)" }
+
+/* Makes our port, plugs it to netdev and settles the address. */
+bool nic_init(Nic *n, Device *dev, const NetPortOps *ops, void *opaque, GError **err) MUST_CHECK;
+void nic_cleanup(Nic *n);
+/* The Internet checksum of [p, p+len) added to sum, not folded. */
+uint32_t net_sum(const uint8_t *p, size_t len, uint32_t sum);
+uint16_t net_sum_fold(uint32_t sum);
+/* Completes a checksum at `at` over [start, len) whose field holds the pseudo header's sum. False: out of range. */
+bool net_checksum_at(uint8_t *frame, size_t len, size_t start, size_t at);
+
+#endif

@@ -1,0 +1,103 @@
+/* offload: TCP segmentation and checksums in software. */
+#include "hw/net/offload.h"
+
+#include "hw/net/nic.h"
+
+#include <string.h>
+
+enum { ETH = 14, VLAN = 4, TYPE_IP4 = 0x0800, TYPE_IP6 = 0x86dd, TYPE_VLAN = 0x8100, PROTO_TCP = 6, PROTO_UDP = 17,
+       TCP_FIN = 1, TCP_PSH = 8, TCP_FLAGS = 13, TCP_SEQ = 4, TCP_SUM = 16, UDP_LEN = 4, UDP_SUM = 6 };
+
+bool gso_parse(const uint8_t *f, size_t len, Gso *g)
+{
+    uint16_t type;
+    size_t l3 = ETH, l4;
+    uint8_t proto;
+
+    if (len < ETH + 40)
+        return false;
+    type = ld16_be(f + 12);
+    if (type == TYPE_VLAN) {
+        type = ld16_be(f + 16);
+        l3 += VLAN;
+    }
+    if (type == TYPE_IP4) {
+        l4 = l3 + (f[l3] & 15) * 4;
+        proto = f[l3 + 9];
+        if (l4 < l3 + 20)
+            return false;
+    } else if (type == TYPE_IP6) {
+        l4 = l3 + 40;
+        proto = len > l3 + 6 ? f[l3 + 6] : 0;
+    } else {
+        return false;
+    }
+    g->l3 = l3;
+    g->l4 = l4;
+    if (proto == PROTO_TCP) {
+        if (!range_ok(l4, 20, len))
+            return false;
+        g->kind = type == TYPE_IP4 ? GSO_TCP4 : GSO_TCP6;
+        g->payload = l4 + (f[l4 + 12] >> 4) * 4;
+        return g->payload >= l4 + 20 && g->payload <= len;
+    }
+    g->kind = GSO_UDP;
+    g->payload = l4 + 8;
+    return proto == PROTO_UDP && g->payload <= len;
+}
+
+static uint32_t pseudo_sum(const uint8_t *f, const Gso *g, size_t l4_len, uint8_t proto)
+{
+    bool v6 = f[g->l3] >> 4 == 6;
+    uint32_t sum = net_sum(f + g->l3 + (v6 ? 8 : 12), v6 ? 32 : 8, 0);
+
+    return sum + proto + (l4_len & 0xffff) + (l4_len >> 16);
+}
+
+void gso_finish(uint8_t *f, size_t len, const Gso *g)
+{
+    bool v6 = f[g->l3] >> 4 == 6, udp = g->kind == GSO_UDP;
+    size_t l4_len = len - g->l4, at = g->l4 + (udp ? UDP_SUM : TCP_SUM);
+    uint16_t sum;
+
+    if (v6) {
+        st16_be(f + g->l3 + 4, len - g->l4);
+    } else {
+        st16_be(f + g->l3 + 2, len - g->l3);
+        st16_be(f + g->l3 + 10, 0);
+        st16_be(f + g->l3 + 10, net_sum_fold(net_sum(f + g->l3, g->l4 - g->l3, 0)));
+    }
+    if (udp)
+        st16_be(f + g->l4 + UDP_LEN, l4_len);
+    st16_be(f + at, 0);
+    sum = net_sum_fold(net_sum(f + g->l4, l4_len, pseudo_sum(f, g, l4_len, udp ? PROTO_UDP : PROTO_TCP)));
+    st16_be(f + at, udp && !sum ? 0xffff : sum);
+}
+
+bool gso_segment(const uint8_t *f, size_t len, const Gso *g, uint8_t *scratch,
+                 bool (*emit)(void *opaque, const uint8_t *frame, size_t len), void *opaque)
+{
+    uint32_t seq = ld32_be(f + g->l4 + TCP_SEQ);
+    uint16_t id = ld16_be(f + g->l3 + 4);
+    bool v6 = f[g->l3] >> 4 == 6, ok = true;
+    size_t at = g->payload;
+
+    if (g->kind == GSO_UDP || !g->mss)
+        return true;
+    do {
+        size_t n = MIN(g->mss, len - at);
+        bool last = at + n == len;
+
+        memcpy(scratch, f, g->payload);
+        memcpy(scratch + g->payload, f + at, n);
+        st32_be(scratch + g->l4 + TCP_SEQ, seq + (at - g->payload));
+        if (!last)
+            scratch[g->l4 + TCP_FLAGS] &= ~(TCP_FIN | TCP_PSH);
+        if (!v6)
+            st16_be(scratch + g->l3 + 4, id++);
+        gso_finish(scratch, g->payload + n, g);
+        ok &= emit(opaque, scratch, g->payload + n);
+        at += n;
+    } while (at < len);
+    return ok;
+}
