@@ -20,6 +20,7 @@ typedef struct Board {
     struct FwCfg *fw_cfg;
     void (*msi)(void *opaque, uint64_t addr, uint32_t data);    /* interrupt router */
     void *msi_opaque;
+    IrqLine a20;                /* A20 gate of every processor: the last writer (port 92h, i8042) wins */
     GPtrArray *firmware_path;   /* char *, owned: -L folders, then the built-in ones */
     GPtrArray *bootable;        /* of BootEntry *, by bootindex */
     GPtrArray *cleanup;         /* of BoardCleanup *: run in reverse when the machine is freed */
