@@ -1,0 +1,2 @@
+#include "hw/i386/board_int.h"
+bool pc_kernel_setup(Pc *pc, GError **err) { return true; }
