@@ -286,12 +286,12 @@ static void log_delivery(X86Cpu *c, const X86Exception *e)
                x86_get_rflags(c), c->mode);
 }
 
-static bool triple_fault(X86Cpu *c)
+bool x86_shutdown(X86Cpu *c)
 {
     log_guest("cpu%d: triple fault at %04x:%016" PRIx64 ", cr3 %016" PRIx64 "\n", c->vcpu.index,
               c->seg[S_CS].sel, c->rip, c->cr3);
     if (log_on(LOG_INT))
-        log_printf("cpu%d: triple fault\n", c->vcpu.index);
+        log_printf("cpu%d: shutdown\n", c->vcpu.index);
     c->exc.vector = -1;
     c->vcpu.halted = true;
     c->vcpu.exit_reason = VCPU_EXIT_TRIPLE_FAULT;
@@ -341,7 +341,7 @@ bool x86_deliver(X86Cpu *c)
         if (!combine(&e, &c->exc) || depth == 8) {
             memcpy(&c->vcpu.unwind, &outer, sizeof outer);
             c->in_exception_delivery = false;
-            return triple_fault(c);
+            return x86_shutdown(c);
         }
     }
     memcpy(&c->vcpu.unwind, &outer, sizeof outer);

@@ -94,7 +94,7 @@ bool x86_feature_implemented(unsigned feat)
     switch (feat) {
     case FEAT_PKU: case FEAT_LA57: case FEAT_GFNI: case FEAT_SERIALIZE: case FEAT_SPEC_CTRL: case FEAT_SVM:
     case FEAT_XSAVES: case FEAT_CLZERO: case FEAT_SSE4A: case FEAT_VAES: case FEAT_VPCLMULQDQ: case FEAT_WBNOINVD:
-    case FEAT_SS: case FEAT_HT: case FEAT_CMP_LEGACY: case FEAT_MONITOR:
+    case FEAT_SS: case FEAT_HT: case FEAT_CMP_LEGACY:
         return false;
     default:
         return true;
@@ -244,7 +244,7 @@ static X86Model *model_new(const ModelDesc *d)
     add_feats(m, d);
     if (!strcmp(d->name, "max") || !strcmp(d->name, "host"))
         for (unsigned f = 1; f < FEAT_COUNT; f++)
-            feat_set(m, f, x86_feature_implemented(f));
+            feat_set(m, f, x86_feature_implemented(f) && f != FEAT_MONITOR);     /* MWAIT idles worse than HLT */
     if (!strcmp(d->name, "host"))
         limit_to_host(m);
     return m;

@@ -91,6 +91,9 @@ extern const X86Insn x86_no_insn;
 /* PAE: loads the four page-directory pointers at cr3; false (nothing changed): reserved bits set. */
 bool x86_load_pdptes(X86Cpu *c, uint64_t cr3);
 
+/* Triple fault: halts c and asks for a machine reset. Always false. */
+bool x86_shutdown(X86Cpu *c);
+
 /* RFLAGS from an image under mask (IRET, POPF, task switch): writes bits of mask, updates the mode word. */
 void x86_flags_load(X86Cpu *c, uint64_t image, uint64_t mask);
 enum { FL_WRITABLE = FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID };
