@@ -1,0 +1,229 @@
+/*
+ * blocks: finding, linking and dropping translated blocks.
+ *
+ * A block is known by the host address of its bytes and the mode word, so every virtual mapping of
+ * a page shares it. Code memory is a bump allocator: dropping a block takes it out of all tables,
+ * its memory comes back when the whole cache is flushed.
+ */
+#include "accel/jit/jit_int.h"
+
+#include <string.h>
+
+enum { KILL_PAGE_AFTER = 3 };      /* stores that hit code with no translation in between */
+
+static unsigned hash_of(const uint8_t *key, uint32_t mode)
+{
+    uint64_t h = ((uintptr_t)key ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ULL;
+
+    return h >> 40 & (HASH_SIZE - 1);
+}
+
+JitBlock *jit_block_find(JitCpu *j, const uint8_t *key, uint32_t mode)
+{
+    for (JitBlock *b = j->hash[hash_of(key, mode)]; b; b = b->hash_next)
+        if (b->key == key && b->mode == mode)
+            return b;
+    return NULL;
+}
+
+static const uint8_t *page_of(const uint8_t *p) { return (const uint8_t *)((uintptr_t)p & ~(uintptr_t)4095); }
+
+static uint64_t line_mask(unsigned off, unsigned len)
+{
+    unsigned a = off >> 6, b = (off + len - 1) >> 6;
+
+    return (~0ULL << a) & (~0ULL >> (63 - MIN(b, 63u)));
+}
+
+JitPage *jit_page(JitCpu *j, const X86Fetch *f)
+{
+    JitPage *p = g_hash_table_lookup(j->pages, f->host);
+
+    if (!p) {
+        if (f->ram)
+            soft_code_hold(j->m->code, j->c, f->ram, f->ram_offset);
+        p = g_new0(JitPage, 1);
+        *p = (JitPage) { .host = f->host, .ram = f->ram, .ram_offset = f->ram_offset };
+        g_hash_table_insert(j->pages, (gpointer)f->host, p);
+    }
+    return p;
+}
+
+void jit_block_add(JitCpu *j, JitBlock *b, JitPage *p)
+{
+    unsigned h = hash_of(b->key, b->mode);
+
+    p->written = 0;
+    b->page_next = p->blocks;
+    p->blocks = b;
+    p->lines |= line_mask(b->key - p->host, b->len) | b->peek_lines;
+    b->hash_next = j->hash[h];
+    j->hash[h] = b;
+    g_ptr_array_add(j->order, b);
+}
+
+JitBlock *jit_block_at_pc(JitCpu *j, uint64_t pc)
+{
+    unsigned lo = 0, hi = j->order->len;
+
+    while (lo < hi) {
+        unsigned mid = (lo + hi) / 2;
+        JitBlock *b = g_ptr_array_index(j->order, mid);
+
+        if (pc < b->code)
+            hi = mid;
+        else if (pc >= b->code + b->code_len)
+            lo = mid + 1;
+        else
+            return b;
+    }
+    return NULL;
+}
+
+static void patch32(JitCpu *j, uint8_t *at, uint64_t target)
+{
+    uint64_t rx = j->cache.rx + (at - j->cache.rw);
+    int32_t d = target - (rx + 4);
+
+    __atomic_store_n((int32_t *)at, d, __ATOMIC_RELEASE);
+}
+
+void jit_link(JitCpu *j, JitExit *x, JitBlock *to)
+{
+    if (x->to || x->from->dead || to->dead)
+        return;
+    x->to = to;
+    x->next_in = to->incoming;
+    to->incoming = x;
+    patch32(j, x->patch, to->entry);
+    j->st.chained++;
+}
+
+static void unlink_exit(JitCpu *j, JitExit *x)
+{
+    patch32(j, x->patch, x->stub);
+    x->to = NULL;
+}
+
+static void drop_outgoing(JitBlock *b)
+{
+    for (unsigned i = 0; i < b->n_exits; i++) {
+        JitExit *x = &b->exits[i];
+
+        if (!x->to || x->to == b)
+            continue;
+        for (JitExit **pp = &x->to->incoming; *pp; pp = &(*pp)->next_in) {
+            if (*pp == x) {
+                *pp = x->next_in;
+                break;
+            }
+        }
+    }
+}
+
+void jit_block_kill(JitCpu *j, JitBlock *b)
+{
+    if (b->dead)
+        return;
+    b->dead = true;
+    for (JitExit *x = b->incoming; x; x = x->next_in)
+        unlink_exit(j, x);
+    b->incoming = NULL;
+    drop_outgoing(b);
+    for (JitBlock **pp = &j->hash[hash_of(b->key, b->mode)]; *pp; pp = &(*pp)->hash_next) {
+        if (*pp == b) {
+            *pp = b->hash_next;
+            break;
+        }
+    }
+    /* Whoever still comes through the branch cache, with r10 = RIP, goes to the run loop. */
+    uint8_t *at = j->cache.rw + (b->ientry - j->cache.rx);
+    *at = 0xe9;
+    int32_t d = j->stubs.exit_miss - (b->ientry + 5);
+    memcpy(at + 1, &d, 4);
+    j->st.invalidated++;
+}
+
+static void drop_page(JitCpu *j, JitPage *p)
+{
+    if (p->ram)
+        soft_code_release(j->m->code, p->ram, p->ram_offset);
+    g_hash_table_remove(j->pages, p->host);
+}
+
+/* A page being overwritten piece by piece: let the stores run at full speed. */
+static void kill_page(JitCpu *j, JitPage *p)
+{
+    for (JitBlock *b = p->blocks; b; b = b->page_next)
+        jit_block_kill(j, b);
+    p->blocks = NULL;
+    p->lines = 0;
+}
+
+bool jit_invalidate(JitCpu *j, const uint8_t *host, uint64_t len)
+{
+    bool any = false;
+
+    for (const uint8_t *pg = page_of(host); pg < host + len; pg += 4096) {
+        JitPage *p = g_hash_table_lookup(j->pages, pg);
+        const uint8_t *a = MAX(host, pg), *z = MIN(host + len, pg + 4096);
+
+        uint64_t hit = line_mask(a - pg, z - a);
+
+        if (!p || !(p->lines & hit))
+            continue;
+        p->lines = 0;
+        for (JitBlock **pp = &p->blocks; *pp;) {
+            JitBlock *b = *pp;
+
+            if ((b->key < z && b->key + b->len > a) || b->peek_lines & hit) {
+                *pp = b->page_next;
+                jit_block_kill(j, b);
+                any = true;
+            } else {
+                p->lines |= line_mask(b->key - pg, b->len) | b->peek_lines;
+                pp = &b->page_next;
+            }
+        }
+        p->written += any;
+        if (p->blocks && p->written >= KILL_PAGE_AFTER)
+            kill_page(j, p);
+        if (!p->blocks)
+            drop_page(j, p);
+    }
+    return any;
+}
+
+void jit_ibtc_clear(JitCpu *j)
+{
+    JitEnv *e = jit_env(j->c);
+
+    for (unsigned i = 0; i < IBTC_ENTRIES; i++)
+        e->ibtc_host[i] = j->stubs.exit_miss;
+}
+
+void jit_ibtc_set(JitCpu *j, uint64_t va, uint64_t host)
+{
+    JitEnv *e = jit_env(j->c);
+
+    e->ibtc_tag[va & (IBTC_ENTRIES - 1)] = -(va + e->salt);
+    e->ibtc_host[va & (IBTC_ENTRIES - 1)] = host;
+}
+
+void jit_flush(JitCpu *j)
+{
+    GHashTableIter it;
+    gpointer p;
+
+    g_hash_table_iter_init(&it, j->pages);
+    while (g_hash_table_iter_next(&it, NULL, &p))
+        if (((JitPage *)p)->ram)
+            soft_code_release(j->m->code, ((JitPage *)p)->ram, ((JitPage *)p)->ram_offset);
+    memset(j->hash, 0, HASH_SIZE * sizeof *j->hash);
+    g_hash_table_remove_all(j->pages);
+    g_ptr_array_set_size(j->order, 0);
+    g_ptr_array_set_size(j->chunks, 0);
+    j->cache.used = j->cache.stub_bytes;
+    jit_ibtc_clear(j);
+    j->st.flushes++;
+}

@@ -1,0 +1,236 @@
+/* emit: an x86-64 encoder that appends to a buffer. Intel SDM volume 2, chapter 2. */
+#include "accel/jit/emit.h"
+
+#include <string.h>
+
+void e32(Emit *e, uint32_t v)
+{
+    if (e->end - e->p < 4) {
+        e->full = true;
+        return;
+    }
+    memcpy(e->p, &v, 4);
+    e->p += 4;
+}
+
+void e64(Emit *e, uint64_t v)
+{
+    e32(e, v);
+    e32(e, v >> 32);
+}
+
+/* The modrm byte and what follows it. */
+static void modrm_mem(Emit *e, unsigned reg, const HMem *m)
+{
+    unsigned r = (reg & 7) << 3, b = m->base & 7, mod;
+
+    if (m->base == H_NONE) {    /* absolute or index only: SIB without base, disp32 */
+        e8(e, r | 4);
+        e8(e, m->scale << 6 | (m->index == H_NONE ? 4 : m->index & 7) << 3 | 5);
+        e32(e, m->disp);
+        return;
+    }
+    mod = m->disp == 0 && b != 5 ? 0 : m->disp == (int8_t)m->disp ? 1 : 2;
+    if (m->index != H_NONE || b == 4) {
+        e8(e, mod << 6 | r | 4);
+        e8(e, m->scale << 6 | (m->index == H_NONE ? 4 : m->index & 7) << 3 | b);
+    } else {
+        e8(e, mod << 6 | r | b);
+    }
+    if (mod == 1)
+        e8(e, m->disp);
+    else if (mod == 2)
+        e32(e, m->disp);
+}
+
+static void modrm(Emit *e, unsigned reg, const HOp *rm)
+{
+    if (rm->is_reg)
+        e8(e, 0xc0 | (reg & 7) << 3 | (rm->reg & 7));
+    else
+        modrm_mem(e, reg, &rm->m);
+}
+
+/* R, X, B as REX bits 2, 1, 0. */
+static unsigned rxb(unsigned reg, const HOp *rm)
+{
+    unsigned v = reg >> 3 << 2;
+
+    if (rm->is_reg)
+        return v | rm->reg >> 3;
+    if (rm->m.base != H_NONE)
+        v |= rm->m.base >> 3;
+    if (rm->m.index != H_NONE)
+        v |= rm->m.index >> 3 << 1;
+    return v;
+}
+
+static void enc_vex(Emit *e, const Enc *x)
+{
+    unsigned v = rxb(x->reg, &x->rm), pp = x->flags & ENC_66 ? 1 : x->flags & ENC_F3 ? 2 : x->flags & ENC_F2 ? 3 : 0;
+    unsigned tail = (~x->vvvv & 15) << 3 | (x->flags & ENC_L ? 4 : 0) | pp;
+
+    if (!(v & 3) && !(x->flags & ENC_W) && x->map == 1) {
+        e8(e, 0xc5);
+        e8(e, (v & 4 ? 0 : 0x80) | tail);
+    } else {
+        e8(e, 0xc4);
+        e8(e, (~v & 7) << 5 | x->map);
+        e8(e, (x->flags & ENC_W ? 0x80 : 0) | tail);
+    }
+}
+
+static void enc_legacy(Emit *e, const Enc *x)
+{
+    unsigned v = rxb(x->reg, &x->rm);
+
+    if (x->flags & ENC_LOCK)
+        e8(e, 0xf0);
+    if (x->flags & ENC_66)
+        e8(e, 0x66);
+    if (x->flags & ENC_F2)
+        e8(e, 0xf2);
+    if (x->flags & ENC_F3)
+        e8(e, 0xf3);
+    if (v || x->flags & (ENC_W | ENC_REX))
+        e8(e, 0x40 | v | (x->flags & ENC_W ? 8 : 0));
+    if (x->map)
+        e8(e, 0x0f);
+    if (x->map == 2)
+        e8(e, 0x38);
+    if (x->map == 3)
+        e8(e, 0x3a);
+}
+
+void e_enc(Emit *e, const Enc *x)
+{
+    if (!x->rm.is_reg && x->rm.m.gs)
+        e8(e, 0x65);
+    if (x->flags & ENC_VEX)
+        enc_vex(e, x);
+    else
+        enc_legacy(e, x);
+    e8(e, x->op);
+    modrm(e, x->reg, &x->rm);
+    for (unsigned i = 0; i < x->imm_len; i++)
+        e8(e, x->imm[i]);
+}
+
+void e_rr(Emit *e, bool w, uint8_t op, unsigned reg, unsigned rm)
+{
+    e_enc(e, &(Enc) { .flags = w ? ENC_W : 0, .op = op, .reg = reg, .rm = h_reg(rm) });
+}
+
+void e_rm(Emit *e, bool w, uint8_t op, unsigned reg, HMem m)
+{
+    e_enc(e, &(Enc) { .flags = w ? ENC_W : 0, .op = op, .reg = reg, .rm = h_mem(m) });
+}
+
+static void alu_imm(Emit *e, bool w, unsigned digit, HOp rm, int32_t imm)
+{
+    Enc x = { .flags = w ? ENC_W : 0, .op = 0x81, .reg = digit, .rm = rm, .imm_len = 4 };
+
+    if (imm == (int8_t)imm) {
+        x.op = 0x83;
+        x.imm_len = 1;
+    }
+    memcpy(x.imm, &imm, 4);
+    e_enc(e, &x);
+}
+
+void e_alu_ri(Emit *e, bool w, unsigned digit, unsigned r, int32_t imm) { alu_imm(e, w, digit, h_reg(r), imm); }
+void e_alu_mi(Emit *e, bool w, unsigned digit, HMem m, int32_t imm) { alu_imm(e, w, digit, h_mem(m), imm); }
+
+void e_st_i(Emit *e, bool w, HMem m, int32_t imm)
+{
+    Enc x = { .flags = w ? ENC_W : 0, .op = 0xc7, .rm = h_mem(m), .imm_len = 4 };
+
+    memcpy(x.imm, &imm, 4);
+    e_enc(e, &x);
+}
+
+void e_st8_i(Emit *e, HMem m, uint8_t imm)
+{
+    e_enc(e, &(Enc) { .op = 0xc6, .rm = h_mem(m), .imm_len = 1, .imm = { imm } });
+}
+
+void e_cmp8_i(Emit *e, HMem m, uint8_t imm)
+{
+    e_enc(e, &(Enc) { .op = 0x80, .reg = 7, .rm = h_mem(m), .imm_len = 1, .imm = { imm } });
+}
+
+void e_shift_i(Emit *e, bool w, unsigned digit, unsigned r, unsigned n)
+{
+    e_enc(e, &(Enc) { .flags = w ? ENC_W : 0, .op = 0xc1, .reg = digit, .rm = h_reg(r), .imm_len = 1, .imm = { n } });
+}
+
+void e_mov_i(Emit *e, unsigned r, uint64_t v)
+{
+    if (v <= UINT32_MAX) {
+        if (r >= 8)
+            e8(e, 0x41);
+        e8(e, 0xb8 | (r & 7));
+        e32(e, v);
+    } else if ((int64_t)v == (int32_t)v) {
+        e_enc(e, &(Enc) { .flags = ENC_W, .op = 0xc7, .rm = h_reg(r) });
+        e32(e, v);
+    } else {
+        e8(e, r >= 8 ? 0x49 : 0x48);
+        e8(e, 0xb8 | (r & 7));
+        e64(e, v);
+    }
+}
+
+void e_jmp_r(Emit *e, unsigned r) { e_rr(e, false, 0xff, 4, r); }
+void e_jmp_m(Emit *e, HMem m) { e_rm(e, false, 0xff, 4, m); }
+
+static uint8_t *rel32(Emit *e, uint64_t target)
+{
+    uint8_t *at = e->p;
+
+    e32(e, target - (e_rx(e, at) + 4));
+    return at;
+}
+
+uint8_t *e_jmp(Emit *e, uint64_t target)
+{
+    e8(e, 0xe9);
+    return rel32(e, target);
+}
+
+uint8_t *e_jcc(Emit *e, unsigned cc, uint64_t target)
+{
+    e8(e, 0x0f);
+    e8(e, 0x80 | cc);
+    return rel32(e, target);
+}
+
+void e_call(Emit *e, uint64_t target)
+{
+    e8(e, 0xe8);
+    rel32(e, target);
+}
+
+uint8_t *e_jcc_fwd(Emit *e, unsigned cc) { return e_jcc(e, cc, 0); }
+uint8_t *e_jmp_fwd(Emit *e) { return e_jmp(e, 0); }
+
+uint8_t *e_jcc8_fwd(Emit *e, uint8_t op)
+{
+    e8(e, op);
+    e8(e, 0);
+    return e->p - 1;
+}
+
+void e_bind(Emit *e, uint8_t *at)
+{
+    int32_t d = e->p - (at + 4);
+
+    if (!e->full)
+        memcpy(at, &d, 4);
+}
+
+void e_bind8(Emit *e, uint8_t *at)
+{
+    if (!e->full)
+        *at = e->p - (at + 1);
+}

@@ -1,0 +1,45 @@
+/*
+ * env: the words and tables generated code reaches through %gs.
+ *
+ * The base of %gs is the X86Cpu while its thread runs; JitEnv lies in its engine_area. Offsets
+ * are constants of generated code. Own thread only.
+ */
+#ifndef ACCEL_JIT_ENV_H
+#define ACCEL_JIT_ENV_H
+
+#include "target/x86/cpu.h"
+
+enum { IBTC_ENTRIES = 1 << 16, JIT_GROUPS = 8 };
+
+typedef struct JitEnv {
+    uint64_t vbase;             /* guest RIP = vbase + offset of the instruction in its page */
+    uint64_t salt;              /* code space and mode: part of every IBTC tag */
+    uint64_t tmp[4];
+    uint64_t rcx_park;          /* RCX during flag-free compares */
+    uint64_t saved_flags;       /* AX after LAHF, SETO AL: flags parked by generated code */
+    uint64_t flags;             /* EFLAGS at the last way out of generated code, or to go in with */
+    uint64_t exit_arg;          /* what the exit stub leaves for the run loop */
+    uint64_t fault_pc;          /* host address of a faulting instruction */
+    uint64_t host_rsp;
+    uint64_t self;              /* the X86Cpu */
+    uint8_t vec_live;           /* vector registers and MXCSR are in the host's registers */
+    uint8_t fpu_live;           /* x87 state is in the host's registers */
+    uint8_t leave;              /* a C body wants the run loop (code written, state changed) */
+    uint64_t group[JIT_GROUPS]; /* host minus guest address of checked access groups */
+    uint64_t stk_page[TLB_BANKS], stk_delta[TLB_BANKS];     /* stack page cache: page and host - guest */
+    uint64_t count[16];         /* counters of generated code */
+    uint32_t seen_tlb_gen;      /* X86Cpu.tlb_gen the stack cache belongs to */
+    uint32_t host_mxcsr;
+    uint8_t fxarea[512] __attribute__((aligned(64)));
+    uint64_t ibtc_tag[IBTC_ENTRIES] __attribute__((aligned(4096)));    /* -(va) - salt */
+    uint64_t ibtc_host[IBTC_ENTRIES];
+} JitEnv;
+_Static_assert(sizeof(JitEnv) <= X86_ENGINE_AREA, "engine area too small");
+
+static inline JitEnv *jit_env(X86Cpu *c) { return (JitEnv *)c->engine_area; }
+/* Offsets from the base of %gs. */
+#define GS_ENV(field) ((int32_t)(offsetof(X86Cpu, engine_area) + offsetof(JitEnv, field)))
+#define GS_CPU(field) ((int32_t)offsetof(X86Cpu, field))
+#define GS_GPR(n) ((int32_t)(offsetof(X86Cpu, gpr) + 8 * (n)))
+
+#endif

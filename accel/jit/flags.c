@@ -1,0 +1,319 @@
+/*
+ * flags: where the guest's arithmetic flags are while a block is being emitted.
+ *
+ * Normally in host EFLAGS. TLB checks destroy those; before one, flags that are still live are
+ * either left to be made again from registers (a recipe, no code) or parked with LAHF and SETO.
+ * Flags that are dead, that is, overwritten before anything can read them, are given up: after a
+ * fault there they may read differently than on hardware unless the engine runs exact.
+ */
+#include "accel/jit/trans_int.h"
+
+#include <string.h>
+
+static bool is_shift_group(const X86Insn *i)
+{
+    return i->map == MAP_1 && (i->opcode == 0xc0 || i->opcode == 0xc1 || i->opcode == 0xd0 || i->opcode == 0xd1);
+}
+
+void fl_effects(TInsn *x)
+{
+    const X86Row *r = x->row;
+    const X86Insn *i = x->i;
+
+    x->rd = r->rd & FL_ALL;
+    x->kill = (r->wr | r->un) & FL_ALL;
+    x->touches = x->rd | x->kill;
+    if (is_shift_group(i)) {
+        unsigned n = (i->opcode < 0xd0 ? i->imm : 1) & (i->opsize == 8 ? 63 : 31);
+
+        if (n)
+            x->rd = i->reg == 2 || i->reg == 3 ? FL_CF : 0;
+        else
+            x->kill = 0;
+    } else if (x->rd == FL_ALL && x->kill) {
+        x->kill = 0;            /* conditional: a shift by CL */
+    }
+    if (r->cls & CL_STR && i->flags & (INSN_REP | INSN_REPNE) && x->kill) {
+        x->rd = FL_ALL;         /* a count of 0 keeps all */
+        x->kill = 0;
+    }
+    if (r->cls & (CL_END | CL_FAULT) && r->emit != EMIT_COPY)
+        x->rd = FL_ALL, x->kill = 0;
+    if (r->cls & CL_BR && !(r->cls & CL_COND))
+        x->kill = 0;
+}
+
+void fl_liveness(Tr *t, uint16_t at_end)
+{
+    uint16_t live = at_end;
+
+    for (int k = t->n - 1; k >= 0; k--) {
+        TInsn *x = &t->t[k];
+
+        if (x->row->cls & CL_BR && x->row->cls & CL_COND)
+            live = FL_ALL;      /* the taken side may read anything */
+        x->live_out = live;
+        live = (live & ~x->kill) | x->rd;
+        x->live_in = t->j->exact ? FL_ALL : live;
+    }
+}
+
+uint16_t fl_peek(Tr *t, int32_t off)
+{
+    uint16_t killed = 0, live = 0;
+
+    for (int n = 0; n < 6 && killed != FL_ALL; n++) {
+        X86Insn i;
+        TInsn x = { .i = &i };
+
+        if (off < 0 || off >= 4096 ||
+            x86_decode(t->page + off, 4096 - off, t->mode, t->c->model, &i) != DECODE_OK)
+            return FL_ALL & (live | ~killed);
+        t->peek_lines |= 1ULL << (off >> 6) | 1ULL << ((off + i.len - 1) >> 6);
+        x.row = x86_row(&i);
+        fl_effects(&x);
+        live |= x.rd & ~killed;
+        killed |= x.kill;
+        if (x.row->cls & (CL_BR | CL_END))
+            return FL_ALL & (live | ~killed);
+        off += i.len;
+    }
+    return killed == FL_ALL ? live : FL_ALL;
+}
+
+/* One host instruction on guest registers a, b at the recipe's size: op is the 32-bit opcode. */
+static void sized_rr(Emit *e, unsigned size, uint8_t op, unsigned reg, unsigned rm)
+{
+    e_enc(e, &(Enc) { .flags = (size == 8 ? ENC_W : 0) | (size == 2 ? ENC_66 : 0) | (size == 1 ? ENC_REX : 0),
+                      .op = size == 1 ? op & ~1 : op, .reg = reg, .rm = h_reg(rm) });
+}
+
+static void sized_ri(Emit *e, unsigned size, uint8_t op, unsigned digit, unsigned rm, int32_t imm)
+{
+    Enc x = { .flags = (size == 8 ? ENC_W : 0) | (size == 2 ? ENC_66 : 0) | (size == 1 ? ENC_REX : 0),
+              .op = size == 1 ? op & ~1 : op, .reg = digit, .rm = h_reg(rm), .imm_len = MIN(size, 4u) };
+
+    memcpy(x.imm, &imm, 4);
+    e_enc(e, &x);
+}
+
+static void restore_saved(Emit *e, unsigned s)
+{
+    e_mov(e, true, s, H_RAX);
+    e_ld(e, false, H_RAX, m_gs(GS_ENV(saved_flags)));
+    e8(e, 0x04);
+    e8(e, 0x7f);                /* add al, 0x7f: OF */
+    e8(e, 0x9e);                /* sahf */
+    e_mov(e, true, H_RAX, s);
+}
+
+static void save(Tr *t)
+{
+    Emit *e = &t->e;
+
+    e_mov(e, true, S1, H_RAX);
+    e8(e, 0x9f);                /* lahf */
+    e8(e, 0x0f);
+    e8(e, 0x90);
+    e8(e, 0xc0);                /* seto al */
+    e_st(e, false, m_gs(GS_ENV(saved_flags)), H_RAX);
+    e_mov(e, true, H_RAX, S1);
+    t->j->st.saves++;
+}
+
+void fl_emit(Tr *t, FlagHome home, const Recipe *rc, unsigned s)
+{
+    Emit *e = &t->e;
+    bool w = rc->size == 8;
+    int a = tr_host(rc->a), b = tr_host(rc->b);
+
+    if (home == FH_SAVED)
+        restore_saved(e, s);
+    if (home != FH_RECIPE)
+        return;
+    switch (rc->kind) {
+    case RC_SAVED: restore_saved(e, s); break;
+    case RC_CMP_RR: sized_rr(e, rc->size, 0x3b, a, b); break;
+    case RC_CMP_RI: sized_ri(e, rc->size, 0x81, 7, a, rc->imm); break;
+    case RC_TEST_RR: sized_rr(e, rc->size, 0x85, b, a); break;
+    case RC_TEST_RI: sized_ri(e, rc->size, 0xf7, 0, a, rc->imm); break;
+    case RC_LOGIC: sized_rr(e, rc->size, 0x85, a, a); break;
+    case RC_ADD_RI:
+        e_lea(e, w, s, m_base(a, -rc->adj - rc->imm));
+        sized_ri(e, rc->size, 0x81, 0, s, rc->imm);
+        break;
+    case RC_SUB_RI:
+        e_lea(e, w, s, m_base(a, rc->imm - rc->adj));
+        sized_ri(e, rc->size, 0x81, 5, s, rc->imm);
+        break;
+    case RC_ADD_RR:
+        e_mov(e, w, s, a);
+        e_rr(e, w, 0x2b, s, b);
+        e_rr(e, w, 0x03, s, b);
+        break;
+    case RC_SUB_RR:
+        e_lea(e, w, s, m_bi(a, b, 0, 0));
+        e_rr(e, w, 0x2b, s, b);
+        break;
+    }
+}
+
+void fl_clobber(Tr *t, uint16_t live)
+{
+    if (t->home != FH_HOST)
+        return;
+    if (t->rc.kind) {
+        t->home = FH_RECIPE;
+    } else if (live) {
+        save(t);
+        t->rc = (Recipe) { .kind = RC_SAVED };
+        t->home = FH_RECIPE;
+    } else {
+        t->home = FH_DEAD;
+    }
+}
+
+void fl_host(Tr *t, unsigned s)
+{
+    fl_emit(t, t->home, &t->rc, s);
+    t->home = FH_HOST;
+}
+
+static bool uses_reg(const Recipe *rc, uint32_t mask)
+{
+    switch (rc->kind) {
+    case RC_NONE: case RC_SAVED: return false;
+    case RC_CMP_RR: case RC_TEST_RR: case RC_ADD_RR: case RC_SUB_RR: return mask >> rc->a & 1 || mask >> rc->b & 1;
+    default: return mask >> rc->a & 1;
+    }
+}
+
+void fl_writes(Tr *t, uint32_t mask, uint16_t live_out, unsigned s)
+{
+    if (!uses_reg(&t->rc, mask))
+        return;
+    if (t->home == FH_RECIPE) {
+        if (live_out || t->j->exact)
+            fl_host(t, s);
+        else
+            t->home = FH_DEAD;
+    }
+    t->rc.kind = RC_NONE;
+}
+
+void fl_rsp_moves(Tr *t, int32_t by, uint16_t live_out, unsigned s)
+{
+    if ((t->rc.kind == RC_ADD_RI || t->rc.kind == RC_SUB_RI) && t->rc.a == R_RSP && t->rc.size == 8 &&
+        ABS(t->rc.adj) < 1 << 20)
+        t->rc.adj += by;
+    else
+        fl_writes(t, 1u << R_RSP, live_out, s);
+}
+
+static bool pinned(unsigned g) { return tr_host(g) >= 0; }
+
+/* The recipe of an ALU operation in registers, by the operation (0-7 as in the opcode map, 8: TEST). */
+static Recipe alu_recipe(unsigned op, unsigned size, unsigned a, int b, int32_t imm)
+{
+    Recipe r = { .size = size, .a = a, .b = b < 0 ? 0 : b, .imm = imm };
+    bool rr = b >= 0, wide = size >= 4, small = imm > -(1 << 28) && imm < 1 << 28;
+
+    if (!pinned(a) || (rr && !pinned(b)))
+        return (Recipe) { 0 };
+    switch (op) {
+    case 7: r.kind = rr ? RC_CMP_RR : RC_CMP_RI; break;
+    case 8: r.kind = rr ? RC_TEST_RR : RC_TEST_RI; break;
+    case 1: case 4: case 6: r.kind = RC_LOGIC; break;
+    case 0: r.kind = !wide ? RC_NONE : rr ? (a != b ? RC_ADD_RR : RC_NONE) : small ? RC_ADD_RI : RC_NONE; break;
+    case 5: r.kind = !wide ? RC_NONE : rr ? (a != b ? RC_SUB_RR : RC_NONE) : small ? RC_SUB_RI : RC_NONE; break;
+    default: break;
+    }
+    return r;
+}
+
+static bool high_byte(const X86Insn *i, unsigned n) { return i->opsize == 1 && n >= 4 && n < 8 && !(i->flags & INSN_REX); }
+
+static Recipe recipe_of(const TInsn *x)
+{
+    const X86Insn *i = x->i;
+    uint8_t op = i->opcode;
+
+    if (i->map != MAP_1 || i->flags & INSN_LOCK)
+        return (Recipe) { 0 };
+    if (op < 0x40 && (op & 7) < 6) {
+        bool form_ei = (op & 7) >= 4, to_reg = op & 2;
+        unsigned d = form_ei ? R_RAX : to_reg ? i->reg : i->rm;
+
+        if (form_ei)
+            return alu_recipe(op >> 3, i->opsize, d, -1, i->imm);
+        if (high_byte(i, i->reg) || (i->is_reg && high_byte(i, i->rm)))
+            return (Recipe) { 0 };
+        if (!i->is_reg)         /* only the result of a logical operation into a register remains */
+            return to_reg && ((op >> 3) == 1 || (op >> 3) == 4 || (op >> 3) == 6) ?
+                   alu_recipe(op >> 3, i->opsize, d, -1, 0) : (Recipe) { 0 };
+        return alu_recipe(op >> 3, i->opsize, d, to_reg ? i->rm : i->reg, 0);
+    }
+    if (op == 0xa8 || op == 0xa9)
+        return alu_recipe(8, i->opsize, R_RAX, -1, i->imm);
+    if (!i->is_reg || high_byte(i, i->rm))
+        return (Recipe) { 0 };
+    if (op >= 0x80 && op <= 0x83)
+        return alu_recipe(i->reg, i->opsize, i->rm, -1, i->imm);
+    if ((op == 0x84 || op == 0x85) && !high_byte(i, i->reg))
+        return alu_recipe(8, i->opsize, i->rm, i->reg, 0);
+    if ((op == 0xf6 || op == 0xf7) && i->reg == 0)
+        return alu_recipe(8, i->opsize, i->rm, -1, i->imm);
+    return (Recipe) { 0 };
+}
+
+void fl_after(Tr *t, const TInsn *x)
+{
+    t->home = FH_HOST;
+    t->rc = recipe_of(x);
+}
+
+/* Opcodes of the one-byte and 0F maps whose only register result is their first operand. */
+static bool plain_dest(const X86Insn *i)
+{
+    uint8_t op = i->opcode;
+
+    switch (i->map) {
+    case MAP_1:
+        return op < 0x40 || op == 0x63 || op == 0x69 || op == 0x6b || (op >= 0x80 && op <= 0x85) ||
+               (op >= 0x88 && op <= 0x8b) || op == 0x8d || op == 0x90 || (op >= 0xa8 && op <= 0xa9) ||
+               (op >= 0xb0 && op <= 0xc1) || op == 0xc6 || op == 0xc7 || (op >= 0xd0 && op <= 0xd3) ||
+               (op >= 0xd8 && op <= 0xdf && op != 0xdf) || op == 0xfe || ((op == 0xf6 || op == 0xf7) && i->reg < 4) ||
+               (op == 0xff && i->reg < 2) || (op >= 0x40 && op < 0x50);
+    case MAP_0F:
+        return (op >= 0x10 && op <= 0x2f) || (op >= 0x40 && op <= 0x7f) || (op >= 0x90 && op <= 0x9f) ||
+               (op >= 0xa3 && op <= 0xa5) || op == 0xab || (op >= 0xac && op <= 0xad) || op == 0xaf || op == 0xb3 ||
+               (op >= 0xb6 && op <= 0xbf) || op == 0xc2 || (op >= 0xc4 && op <= 0xc6) || op >= 0xc8;
+    case MAP_38: return op < 0xf0 || op == 0xf0 || op == 0xf1;
+    case MAP_3A: return op < 0x60 || op > 0x63;
+    case MAP_V0F: return true;
+    case MAP_V38: return op != 0xf6;    /* MULX */
+    case MAP_V3A: return op < 0x60 || op > 0x63;
+    default: return false;
+    }
+}
+
+uint32_t fl_gpr_written(const TInsn *x)
+{
+    const X86Insn *i = x->i;
+
+    if (!plain_dest(i))
+        return 0xffff;
+    if (x->row->cls & CL_R || !x->row->ops[0])
+        return i->map == MAP_1 && i->opcode == 0xdf ? 1u << R_RAX : 0;
+    switch (x86_opnds[x->row->ops[0]].kind) {
+    case OK_RM: case OK_R:
+        if (!i->is_reg)
+            return 0;
+        return high_byte(i, i->rm) ? 1u << (i->rm - 4) : 1u << i->rm;
+    case OK_Z: return high_byte(i, i->rm) ? 1u << (i->rm - 4) : 1u << i->rm;
+    case OK_REG: return high_byte(i, i->reg) ? 1u << (i->reg - 4) : 1u << i->reg;
+    case OK_VV: return 1u << i->vvvv;
+    case OK_FIXED: case OK_MOFFS: return 1u << R_RAX;
+    default: return 0;
+    }
+}

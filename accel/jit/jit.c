@@ -1,0 +1,143 @@
+/*
+ * jit: the engine that translates guest code to host code of the same instruction set.
+ *
+ * How it works: docs/engine.md.
+ */
+#include "accel/jit/run_int.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum { TB_DEFAULT_MB = 64, TB_MIN_MB = 2, TB_MAX_MB = 1024 };
+
+static bool host_has_avx(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx");
+}
+
+static bool jit_probe(GError **why)
+{
+    return true;
+}
+
+static bool option_on(GHashTable *opts, const char *name)
+{
+    const char *v = opts ? g_hash_table_lookup(opts, name) : NULL;
+
+    return v && (!strcmp(v, "on") || !strcmp(v, "true") || !strcmp(v, "yes"));
+}
+
+static bool jit_create(Machine *m, GHashTable *opts, GError **err)
+{
+    const char *size = opts ? g_hash_table_lookup(opts, "tb-size") : NULL;
+    JitMachine *jm = g_new0(JitMachine, 1);
+    char *end = NULL;
+    uint64_t mb = size ? g_ascii_strtoull(size, &end, 10) : TB_DEFAULT_MB;
+
+    if (end && (*end || end == size)) {
+        g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "tb-size '%s' is not a number of MiB", size);
+        g_free(jm);
+        return false;
+    }
+    jm->tb_size = (size_t)CLAMP(mb, TB_MIN_MB, TB_MAX_MB) << 20;
+    jm->exact = option_on(opts, "exact");
+    jm->check = option_on(opts, "check");
+    jm->perf = option_on(opts, "perf");
+    jm->code = soft_code_new(m, jit_code_written);
+    m->accel_state = jm;
+    return true;
+}
+
+static void jit_destroy(Machine *m)
+{
+    JitMachine *jm = m->accel_state;
+
+    soft_code_free(jm->code);
+    g_free(jm);
+    m->accel_state = NULL;
+}
+
+static bool jit_vcpu_create(Vcpu *v, GError **err)
+{
+    JitMachine *jm = v->machine->accel_state;
+    JitCpu *j = g_new0(JitCpu, 1);
+    X86Cpu *c = x86_cpu(v);
+
+    j->c = c;
+    j->m = jm;
+    if (!jit_signals_install(err) || !jit_cache_create(&j->cache, jm->tb_size, err)) {
+        g_free(j);
+        return false;
+    }
+    j->has_avx = host_has_avx();
+    j->exact = jm->exact || jm->check;
+    j->hash = g_new0(JitBlock *, HASH_SIZE);
+    j->pages = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    j->order = g_ptr_array_new();
+    j->chunks = g_ptr_array_new_with_free_func(g_free);
+    j->dirty = g_array_new(FALSE, FALSE, sizeof(JitDirty));
+    g_mutex_init(&j->dirty_lock);
+    j->interp = interp_new(c, jm->code);
+    jit_env(c)->self = (uint64_t)(uintptr_t)c;
+    jit_env(c)->host_mxcsr = 0x1f80;
+    jit_env(c)->seen_tlb_gen = c->tlb_gen - 1;
+    jit_stubs_make(j);
+    jit_ibtc_clear(j);
+    v->engine = j;
+    return true;
+}
+
+static void jit_vcpu_destroy(Vcpu *v)
+{
+    JitCpu *j = v->engine;
+
+    v->engine = NULL;
+    if (!j)
+        return;
+    jit_flush(j);
+    interp_free(j->interp);
+    g_hash_table_destroy(j->pages);
+    g_ptr_array_free(j->order, TRUE);
+    g_ptr_array_free(j->chunks, TRUE);
+    g_array_free(j->dirty, TRUE);
+    g_mutex_clear(&j->dirty_lock);
+    jit_cache_destroy(&j->cache);
+    g_free(j->hash);
+    g_free(j);
+}
+
+static char *jit_describe(Machine *m)
+{
+    GString *s = g_string_new(NULL);
+
+    for (unsigned n = 0; n < m->vcpus->len; n++) {
+        Vcpu *v = g_ptr_array_index(m->vcpus, n);
+        const JitCpu *j = v->engine;
+        const JitStats *t;
+
+        if (!j)
+            continue;
+        t = &j->st;
+        g_string_append_printf(s, "cpu %u: %" PRIu64 " blocks, %" PRIu64 " instructions, %" PRIu64 " guest bytes -> %"
+            PRIu64 " host bytes\n  cache %zu of %zu KiB, %" PRIu64 " flushes, %" PRIu64 " blocks dropped, %" PRIu64
+            " stores to code\n  entered %" PRIu64 ", looked up %" PRIu64 ", linked %" PRIu64 ", interpreted blocks %"
+            PRIu64 ", host faults %" PRIu64 "\n  translated as calls %" PRIu64 ", flag saves %" PRIu64 "\n",
+            n, t->blocks, t->insns, t->guest_bytes, t->code_bytes, j->cache.used >> 10, j->cache.size >> 10, t->flushes,
+            t->invalidated, t->writes_on_code, t->enters, t->lookups, t->chained, t->interp, t->signals, t->cinsns,
+            t->saves);
+    }
+    return g_string_free(s, FALSE);
+}
+
+const Accel jit_accel = {
+    .name = "jit",
+    .desc = "translator: guest code becomes host code of the same instruction set",
+    .probe = jit_probe,
+    .create = jit_create,
+    .destroy = jit_destroy,
+    .vcpu_create = jit_vcpu_create,
+    .vcpu_destroy = jit_vcpu_destroy,
+    .run = jit_run,
+    .describe = jit_describe,
+};

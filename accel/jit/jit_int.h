@@ -1,0 +1,169 @@
+/*
+ * jit_int: what the parts of the translator share.
+ *
+ * One JitCpu per vcpu: its own code cache, blocks and tables, used by its own thread only. The
+ * exceptions are `dirty` (pages another thread wrote; under dirty_lock) and the counters.
+ */
+#ifndef ACCEL_JIT_INT_H
+#define ACCEL_JIT_INT_H
+
+#include "accel/jit/emit.h"
+#include "accel/jit/env.h"
+#include "accel/interp/interp.h"
+#include "target/x86/mem.h"
+
+/* Host registers with a role. Guest RSP lives in R9; guest R9-R11 live in X86Cpu.gpr. */
+enum { S0 = H_R10, S1 = H_R11, HSP = H_R9 };
+enum { JIT_MAX_INSNS = 64, JIT_MAX_EXITS = 40, JIT_MAX_COND = 10, HASH_SIZE = 1 << 15 };
+
+typedef struct JitBlock JitBlock;
+typedef struct JitPage JitPage;
+typedef struct JitCpu JitCpu;
+
+typedef enum { FH_HOST, FH_RECIPE, FH_SAVED, FH_DEAD } FlagHome;
+typedef enum { RC_NONE, RC_CMP_RR, RC_CMP_RI, RC_TEST_RR, RC_TEST_RI, RC_LOGIC, RC_ADD_RI, RC_SUB_RI,
+               RC_ADD_RR, RC_SUB_RR, RC_SAVED } RecipeKind;
+/* How to make the flags again from guest registers that still hold what they need. */
+typedef struct Recipe {
+    uint8_t kind, size, a, b;   /* guest register numbers */
+    int32_t imm;
+    int32_t adj;                /* a has since moved by this constant (RSP) */
+} Recipe;
+
+typedef struct JitExit {        /* a direct branch to a place in the same page */
+    JitBlock *from, *to;
+    struct JitExit *next_in;    /* of `to`'s incoming list */
+    uint8_t *patch;             /* its rel32, writable alias */
+    uint64_t stub;              /* where the rel32 goes while not linked */
+    uint16_t off;               /* target's offset in the page */
+    bool nogroup;               /* wants the variant without group checks */
+} JitExit;
+
+typedef struct InsnMark {       /* side table: one per guest instruction */
+    uint32_t host;              /* offset of its code from the block's code */
+    uint16_t off;               /* its offset in the page */
+    uint8_t home;               /* FlagHome at its host instruction */
+    uint8_t recipe;             /* index into recipes when FH_RECIPE */
+} InsnMark;
+
+struct JitBlock {
+    const uint8_t *key;         /* host address of the first instruction's bytes */
+    uint32_t mode;
+    uint16_t n, len;            /* instructions, guest bytes */
+    uint8_t uses;               /* USES_* */
+    bool dead, live_in;         /* live_in: reads flags it did not set */
+    uint64_t code, entry, ientry;       /* executable addresses; ientry: r10 = RIP, r11 = table index */
+    uint32_t code_len;
+    X86Insn *insns;
+    InsnMark *marks;
+    Recipe *recipes;
+    JitExit *exits, *incoming;
+    unsigned n_exits;
+    JitBlock *hash_next, *page_next;
+    uint64_t peek_lines;        /* 64-byte lines of the page whose code it drew conclusions from */
+};
+enum { USES_NONE, USES_VEC, USES_FPU };
+
+struct JitPage {                /* a page with code */
+    const uint8_t *host;
+    RamBlock *ram;              /* NULL: ROM */
+    uint64_t ram_offset;
+    JitBlock *blocks;
+    uint64_t lines;             /* 64-byte lines with translated bytes */
+    unsigned written;           /* times a store hit code here */
+};
+
+enum { JIT_EXIT_LOOKUP, JIT_EXIT_CHAIN, JIT_EXIT_POLL_DEAD, JIT_EXIT_FPU, JIT_EXIT_SIGNAL, JIT_EXIT_BODY };
+
+typedef struct JitStubs {       /* executable addresses */
+    uint64_t enter, exit_chain, exit_miss, exit_rip, exit_poll, exit_poll_dead, exit_fpu, exit_signal;
+    uint64_t cbody[3], cbody_end, vec_out, vec_in, stk_fill[TLB_BANKS];
+    uint64_t lo, hi;            /* all stubs */
+} JitStubs;
+
+typedef struct CodeCache {
+    uint8_t *rw;
+    uint64_t rx;
+    size_t size, used, stub_bytes;
+} CodeCache;
+
+typedef struct JitStats {
+    uint64_t blocks, insns, guest_bytes, code_bytes, flushes, invalidated, chained, lookups, interp, enters,
+             signals, cinsns, saves, writes_on_code;
+} JitStats;
+
+typedef struct JitMachine {     /* Machine.accel_state */
+    SoftCode *code;
+    size_t tb_size;
+    bool exact, check, perf;
+} JitMachine;
+
+struct JitCpu {
+    X86Cpu *c;
+    JitMachine *m;
+    Interp *interp;
+    CodeCache cache;
+    JitStubs stubs;
+    JitBlock **hash;
+    GHashTable *pages;          /* host page -> JitPage */
+    GPtrArray *order;           /* blocks by code address */
+    GPtrArray *chunks;          /* arena */
+    size_t chunk_used;
+    GMutex dirty_lock;
+    GArray *dirty;              /* JitDirty written by other threads */
+    bool dirty_all;             /* more than fits: everything */
+    JitStats st;
+    bool has_avx, exact, want_flush;
+    bool settle;                /* dead flags were given up: run on until all are written */
+    bool want_fpu;              /* the next block wants x87 state in the host's registers */
+    JitExit *pending_exit;      /* the exit we came from: link it to what is found */
+};
+
+typedef struct JitDirty { const uint8_t *host; uint64_t len; } JitDirty;
+
+/* cache.c */
+bool jit_cache_create(CodeCache *k, size_t size, GError **err);
+void jit_cache_destroy(CodeCache *k);
+void *jit_arena(JitCpu *j, size_t bytes);       /* zeroed; freed by jit_flush */
+static inline bool jit_in_cache(const JitCpu *j, uint64_t pc) { return pc - j->cache.rx < j->cache.used; }
+
+/* stubs.c */
+void jit_stubs_make(JitCpu *j);
+
+/* blocks.c */
+JitBlock *jit_block_find(JitCpu *j, const uint8_t *key, uint32_t mode);
+/* The page's record; from now on stores to it are noticed. Before its bytes are read. */
+JitPage *jit_page(JitCpu *j, const X86Fetch *f);
+void jit_block_add(JitCpu *j, JitBlock *b, JitPage *p);
+JitBlock *jit_block_at_pc(JitCpu *j, uint64_t pc);
+void jit_block_kill(JitCpu *j, JitBlock *b);
+void jit_link(JitCpu *j, JitExit *x, JitBlock *to);
+/* Kills blocks that hold bytes of [host, host+len). True if any. */
+bool jit_invalidate(JitCpu *j, const uint8_t *host, uint64_t len);
+void jit_flush(JitCpu *j);      /* drops everything; never called with generated code on the stack */
+void jit_ibtc_set(JitCpu *j, uint64_t va, uint64_t host);
+void jit_ibtc_clear(JitCpu *j);
+
+/* code.c: stores to pages that hold translated code. */
+void jit_code_written(Vcpu *v, RamBlock *rb, uint64_t off, uint64_t len, bool own);     /* SoftCodeWritten */
+void jit_code_take_dirty(JitCpu *j);                            /* stores of other threads */
+
+/* translate.c: translates the block at f.host + off. NULL: not translatable (crosses its page). */
+JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mode);
+
+/* env words that mirror generations kept by mmu.c; after any C body. */
+void jit_check_tlb(X86Cpu *c);
+
+/* fault.c */
+void jit_thread_init(void);     /* signal stack of a vcpu thread */
+bool jit_signals_install(GError **err);
+/* At a JIT_EXIT_SIGNAL: sets rip and flags of the instruction that faulted; NULL if not found. */
+const X86Insn *jit_fault_insn(JitCpu *j);
+
+/* vec.c: x87 state between X86Cpu and env.fxarea. */
+void jit_fpu_out(X86Cpu *c);
+void jit_fpu_in(X86Cpu *c);
+
+#define MODE_JIT_NOGROUP (1u << 31)     /* key bit: variant without group checks */
+
+#endif

@@ -1,0 +1,133 @@
+/*
+ * mem: emission of guest memory accesses through the inline software TLB.
+ *
+ * The sequence leaves the page offset in r10 and the host page in r11, so the access itself is
+ * [r11+r10]. A miss, a page crossing and anything unusual go out of line to the C body of the
+ * whole instruction. Stack accesses ask a one-page cache first.
+ */
+#include "accel/jit/trans_int.h"
+
+enum { TAG_MASK = (TLB_ENTRIES - 1) * sizeof(TlbEntry) };
+
+unsigned tr_get(Tr *t, unsigned g, unsigned s)
+{
+    int h = tr_host(g);
+
+    if (h >= 0)
+        return h;
+    e_ld(&t->e, true, s, m_gs(GS_GPR(g)));
+    return s;
+}
+
+void tr_put(Tr *t, unsigned g, unsigned s)
+{
+    if (tr_host(g) < 0)
+        e_st(&t->e, true, m_gs(GS_GPR(g)), s);
+}
+
+bool mem_ok(const Tr *t, const X86Insn *i)
+{
+    if (i->adsize == 2)
+        return false;
+    if (!t->code64 && (i->seg == S_FS || i->seg == S_GS || i->seg == S_CS))
+        return false;
+    return true;
+}
+
+void mem_ea(Tr *t, const TInsn *x, unsigned s)
+{
+    Emit *e = &t->e;
+    const X86Insn *i = x->i;
+    HMem m = { H_NONE, H_NONE, i->scale, false, i->disp };
+    bool w = i->adsize == 8;
+
+    if (i->base == BASE_RIP) {
+        e_ld(e, true, s, m_gs(GS_ENV(vbase)));
+        m.base = s;
+        m.disp = x->next + i->disp;
+    } else if (i->base != BASE_NONE) {
+        m.base = tr_get(t, i->base, s);
+    }
+    if (i->index != BASE_NONE)
+        m.index = tr_get(t, i->index, m.base == s ? S1 : s);
+    if (m.base == H_NONE && m.index == H_NONE)
+        e_mov_i(e, s, w ? (uint64_t)(int64_t)i->disp : (uint32_t)i->disp);
+    else if (m.index == H_NONE && !m.disp)
+        e_mov(e, w, s, m.base);
+    else
+        e_lea(e, w, s, m);
+    if (i->seg == S_FS || i->seg == S_GS) {
+        fl_clobber(t, x->live_in);
+        e_rm(e, true, 0x03, s, m_gs((int32_t)offsetof(X86Cpu, seg[i->seg].base)));
+    }
+}
+
+static Slow *add_slow(Tr *t, uint8_t *at, unsigned k)
+{
+    static Slow spare;
+    Slow *s = t->n_slow < MAX_SLOW ? &t->slow[t->n_slow++] : &spare;
+
+    if (s == &spare)
+        t->e.full = true;
+    *s = (Slow) { .at = at, .k = k, .home = t->home, .rc = t->rc };
+    return s;
+}
+
+void mem_check(Tr *t, unsigned k, unsigned size, bool write)
+{
+    Emit *e = &t->e;
+    int32_t tlb = (int32_t)(offsetof(X86Cpu, tlb) + t->bank * sizeof(TlbEntry) * TLB_ENTRIES);
+
+    fl_clobber(t, t->t[k].live_in);
+    e_mov(e, false, S1, S0);
+    e_shift_i(e, false, 5, S1, 7);
+    e_alu_ri(e, false, 4, S1, TAG_MASK);
+    e_rm(e, true, 0x33, S0, m_gsb(S1, tlb + (write ? offsetof(TlbEntry, tag_w) : offsetof(TlbEntry, tag_r))));
+    e_ld(e, true, S1, m_gsb(S1, tlb + offsetof(TlbEntry, host_page)));
+    e_alu_ri(e, true, 7, S0, TLB_PAGE - size);
+    add_slow(t, e_jcc_fwd(e, CC_A), k);
+}
+
+/* [rSP + disp] with a full-width address. */
+static bool on_stack(const Tr *t, const X86Insn *i)
+{
+    return i->base == R_RSP && i->index == BASE_NONE && i->adsize == (t->code64 ? 8 : 4) && i->seg != S_FS && i->seg != S_GS;
+}
+
+HMem mem_operand(Tr *t, unsigned k, unsigned size, bool write)
+{
+    const X86Insn *i = t->t[k].i;
+
+    if (on_stack(t, i)) {
+        mem_stack(t, k, HSP, i->disp, size);
+        return m_bi(HSP, S1, 0, i->disp);
+    }
+    mem_ea(t, &t->t[k], S0);
+    mem_check(t, k, size, write);
+    return m_bi(S1, S0, 0, 0);
+}
+
+void mem_stack(Tr *t, unsigned k, unsigned base, int32_t disp, unsigned size)
+{
+    Emit *e = &t->e;
+    uint8_t *again;
+    Slow *s;
+
+    fl_clobber(t, t->t[k].live_in);
+    again = e_here(e);
+    e_lea(e, true, S0, m_base(base, disp));
+    e_rm(e, true, 0x33, S0, m_gs(GS_ENV(stk_page) + 8 * t->bank));
+    e_alu_ri(e, true, 7, S0, TLB_PAGE - size);
+    s = add_slow(t, e_jcc_fwd(e, CC_A), k);
+    s->retry = again;
+    s->disp = disp;
+    s->base = base;
+    s->size = size;
+    e_ld(e, true, S1, m_gs(GS_ENV(stk_delta) + 8 * t->bank));
+}
+
+void mem_slow_resume(Tr *t)
+{
+    for (int n = t->n_slow - 1; n >= 0 && !t->slow[n].resume && t->slow[n].k == t->slow[t->n_slow - 1].k; n--)
+        t->slow[n].resume = e_here(&t->e);
+}

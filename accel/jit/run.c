@@ -1,0 +1,198 @@
+/*
+ * run: the run loop: from X86Cpu into generated code and back.
+ *
+ * Everything unusual comes back here with the state in X86Cpu: a branch without a translated
+ * target, a raised exception (by siglongjmp from a C body), a host fault, the attention word.
+ * Code the translator does not take (16-bit and non-flat code, instructions across a page border,
+ * single-stepping) runs in the interpreter, a block at a time.
+ */
+#include "accel/jit/run_int.h"
+
+#include "accel/soft/loop.h"
+#include "target/x86/flags.h"
+
+#include <asm/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void set_gs(X86Cpu *c)
+{
+    syscall(SYS_arch_prctl, ARCH_SET_GS, c);
+}
+
+static bool translatable(uint32_t mode)
+{
+    const uint32_t flat = MODE_PE | MODE_CS32 | MODE_FLAT | MODE_SS32;
+
+    if (mode & (MODE_TF | MODE_SHADOW | MODE_VM86))
+        return false;
+    return mode & MODE_CS64 || (mode & flat) == flat;
+}
+
+void jit_check_tlb(X86Cpu *c)
+{
+    JitEnv *e = jit_env(c);
+
+    if (e->seen_tlb_gen == c->tlb_gen)
+        return;
+    e->seen_tlb_gen = c->tlb_gen;
+    for (unsigned b = 0; b < TLB_BANKS; b++)
+        e->stk_page[b] = TLB_INVALID;
+}
+
+/* Words generated code uses that follow from state C code may have changed. */
+static void refresh_env(JitCpu *j)
+{
+    X86Cpu *c = j->c;
+    JitEnv *e = jit_env(c);
+
+    e->salt = c->code_space * 0x9e3779b97f4a7c15ULL + c->mode * 0xc2b2ae3d27d4eb4fULL;
+    e->leave = 0;
+    jit_check_tlb(c);
+}
+
+static JitBlock *find_block(JitCpu *j, uint64_t lin)
+{
+    X86Cpu *c = j->c;
+    X86Fetch f;
+    JitBlock *b;
+
+    c->insn = &x86_no_insn;
+    f = x86_fetch_page(c, lin);
+    j->st.lookups++;
+    if (!f.host)
+        return NULL;
+    b = jit_block_find(j, f.host + (lin & (TLB_PAGE - 1)), c->mode);
+    if (b)
+        return b;
+    b = jit_translate(j, &f, lin & (TLB_PAGE - 1), c->mode);
+    if (!b && j->want_flush) {
+        j->want_flush = false;
+        j->pending_exit = NULL;
+        jit_flush(j);
+        b = jit_translate(j, &f, lin & (TLB_PAGE - 1), c->mode);
+    }
+    return b;
+}
+
+/* Enters at c->rip and stays until generated code comes back. */
+static uint64_t enter(JitCpu *j, JitBlock *b)
+{
+    X86Cpu *c = j->c;
+    JitEnv *e = jit_env(c);
+    uint64_t (*go)(X86Cpu *, uint64_t, uint64_t) = (void *)(uintptr_t)j->stubs.enter;
+    bool fpu = j->want_fpu && b->uses == USES_FPU;
+
+    e->vbase = c->rip - ((uintptr_t)b->key & (TLB_PAGE - 1));
+    e->flags = x86_flags_get(c) | FL_1;
+    if (fpu)
+        jit_fpu_in(c);
+    j->want_fpu = false;
+    j->st.enters++;
+    return go(c, b->entry, fpu);
+}
+
+/* The instruction a host fault came from is run by its C body, which raises what is due. */
+static void redo_faulting(JitCpu *j)
+{
+    X86Cpu *c = j->c;
+    const X86Insn *i = jit_fault_insn(j);
+
+    j->st.signals++;
+    x86_flags_put(c, jit_env(c)->flags & FL_ARITH);
+    if (!i)
+        return;
+    c->insn = i;
+    c->rip += i->len;
+    i->fn(c, i);
+}
+
+static void after_exit(JitCpu *j, uint64_t why)
+{
+    X86Cpu *c = j->c;
+    JitEnv *e = jit_env(c);
+
+    if (why == JIT_EXIT_SIGNAL) {
+        redo_faulting(j);
+        return;
+    }
+    if (why == JIT_EXIT_BODY)           /* a C body left: flags are where C keeps them */
+        return;
+    x86_flags_put(c, e->flags & FL_ARITH);
+    if (why == JIT_EXIT_CHAIN) {
+        j->pending_exit = (JitExit *)(uintptr_t)e->exit_arg;
+        c->rip = e->vbase + j->pending_exit->off;
+    } else if (why == JIT_EXIT_POLL_DEAD) {
+        j->settle = true;
+    } else if (why == JIT_EXIT_FPU) {
+        j->want_fpu = true;
+    }
+    if (!(c->mode & MODE_CS64))
+        c->rip = (uint32_t)c->rip;
+}
+
+static VcpuExit attend(JitCpu *j)
+{
+    VcpuExit why;
+
+    if (j->settle)
+        interp_run_block(j->interp);
+    j->settle = false;
+    j->pending_exit = NULL;
+    why = soft_attend(j->c);
+    jit_code_take_dirty(j);
+    return why;
+}
+
+/* One stay in generated code, or a block of the interpreter. */
+static void turn(JitCpu *j)
+{
+    X86Cpu *c = j->c;
+    JitExit *from = j->pending_exit;
+    JitBlock *b = NULL;
+
+    if (translatable(c->mode))
+        b = find_block(j, c->mode & MODE_CS64 ? c->rip : (uint32_t)c->rip);
+    from = j->pending_exit;     /* a flush takes it away */
+    j->pending_exit = NULL;
+    if (!b) {
+        j->st.interp++;
+        interp_run_block(j->interp);
+        return;
+    }
+    refresh_env(j);
+    if (from)
+        jit_link(j, from, b);
+    else
+        jit_ibtc_set(j, c->rip, b->ientry);
+    after_exit(j, enter(j, b));
+}
+
+VcpuExit jit_run(Vcpu *v)
+{
+    JitCpu *j = v->engine;
+    X86Cpu *c = j->c;
+    VcpuExit why;
+    int unwound;
+
+    set_gs(c);
+    jit_thread_init();
+    c->insn = &x86_no_insn;
+    unwound = sigsetjmp(v->unwind, 0);
+    if (unwound) {
+        interp_unwound(j->interp);
+        j->pending_exit = NULL;
+        j->want_fpu = j->settle = false;
+        why = soft_unwound(c, unwound);
+        if (why != VCPU_EXIT_NONE)
+            return why;
+    }
+    for (;;) {
+        if (atomic_load_explicit(&v->attention, memory_order_acquire)) {
+            why = attend(j);
+            if (why != VCPU_EXIT_NONE)
+                return why;
+        }
+        turn(j);
+    }
+}

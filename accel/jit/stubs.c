@@ -1,0 +1,277 @@
+/*
+ * stubs: the shared pieces of generated code: ways in, ways out, calls of C bodies.
+ *
+ * Inside generated code RSP is 16-byte aligned, DF is clear, EFLAGS hold the guest's arithmetic
+ * flags, guest registers are where jit_int.h says. Outside, everything is in X86Cpu.
+ */
+#include "accel/jit/jit_int.h"
+#include "target/x86/flags.h"
+
+#include <string.h>
+
+static const uint8_t pinned[] = { R_RAX, R_RCX, R_RDX, R_RBX, R_RBP, R_RSI, R_RDI, R_R8, R_R12, R_R13, R_R14, R_R15 };
+static const uint8_t callee_saved[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
+
+static void push_r(Emit *e, unsigned r) { if (r >= 8) e8(e, 0x41); e8(e, 0x50 | (r & 7)); }
+static void pop_r(Emit *e, unsigned r) { if (r >= 8) e8(e, 0x41); e8(e, 0x58 | (r & 7)); }
+
+static void store_regs(Emit *e)
+{
+    for (unsigned i = 0; i < sizeof pinned; i++)
+        e_st(e, true, m_gs(GS_GPR(pinned[i])), pinned[i]);
+    e_st(e, true, m_gs(GS_GPR(R_RSP)), HSP);
+}
+
+static void load_regs(Emit *e)
+{
+    for (unsigned i = 0; i < sizeof pinned; i++)
+        e_ld(e, true, pinned[i], m_gs(GS_GPR(pinned[i])));
+    e_ld(e, true, HSP, m_gs(GS_GPR(R_RSP)));
+}
+
+/* pushfq; pop gs:[flags], and back. */
+static void store_flags(Emit *e)
+{
+    e8(e, 0x9c);
+    e_rm(e, false, 0x8f, 0, m_gs(GS_ENV(flags)));
+}
+
+static void load_flags(Emit *e)
+{
+    e_rm(e, false, 0xff, 6, m_gs(GS_ENV(flags)));
+    e8(e, 0x9d);
+}
+
+static void call_c(Emit *e, const void *fn)
+{
+    e_mov_i(e, H_RAX, (uint64_t)(uintptr_t)fn);
+    e_rr(e, false, 0xff, 2, H_RAX);
+}
+
+static void vec_move(Emit *e, bool avx, unsigned r, bool store)
+{
+    Enc x = { .map = 1, .op = store ? 0x11 : 0x10, .reg = r,
+              .rm = h_mem(m_gs((int32_t)(offsetof(X86Cpu, vec) + r * sizeof(X86Vec)))) };
+
+    x.flags = avx ? ENC_VEX | ENC_L : 0;
+    e_enc(e, &x);
+}
+
+/* Out: keeps general registers, destroys flags. In: keeps flags too. */
+static uint64_t make_vec(JitCpu *j, Emit *e, bool store)
+{
+    uint64_t at = e_rx(e, e_here(e));
+
+    for (unsigned r = 0; r < 16; r++)
+        vec_move(e, j->has_avx, r, store);
+    if (store && j->has_avx) {
+        e8(e, 0xc5);
+        e8(e, 0xf8);
+        e8(e, 0x77);            /* vzeroupper: C code mixes SSE */
+    }
+    if (store)
+        e_enc(e, &(Enc) { .map = 1, .op = 0xae, .reg = 3, .rm = h_mem(m_gs(GS_CPU(mxcsr))) });
+    e_enc(e, &(Enc) { .map = 1, .op = 0xae, .reg = 2, .rm = h_mem(m_gs(store ? GS_ENV(host_mxcsr) : GS_CPU(mxcsr))) });
+    e_st8_i(e, m_gs(GS_ENV(vec_live)), !store);
+    e8(e, 0xc3);
+    return at;
+}
+
+/* fxsave64 / fxrstor64 gs:[fxarea] */
+static void fx(Emit *e, bool store)
+{
+    e_enc(e, &(Enc) { .flags = ENC_W, .map = 1, .op = 0xae, .reg = store ? 0 : 1, .rm = h_mem(m_gs(GS_ENV(fxarea))) });
+}
+
+/* Registers are stored and RSP is aligned: puts vector and x87 state where C looks for it. */
+static void sync_out(JitCpu *j, Emit *e)
+{
+    uint8_t *skip_v, *skip_f;
+
+    e_cmp8_i(e, m_gs(GS_ENV(vec_live)), 0);
+    skip_v = e_jcc8_fwd(e, 0x74);
+    e_call(e, j->stubs.vec_out);
+    e_bind8(e, skip_v);
+    e_cmp8_i(e, m_gs(GS_ENV(fpu_live)), 0);
+    skip_f = e_jcc8_fwd(e, 0x74);
+    fx(e, true);
+    e8(e, 0xdb);
+    e8(e, 0xe3);                /* fninit */
+    e_st8_i(e, m_gs(GS_ENV(fpu_live)), 0);
+    e_ld(e, true, H_RDI, m_gs(GS_ENV(self)));
+    call_c(e, jit_fpu_out);
+    e_bind8(e, skip_f);
+}
+
+static void fpu_in(JitCpu *j, Emit *e)
+{
+    fx(e, false);
+    e_st8_i(e, m_gs(GS_ENV(fpu_live)), 1);
+}
+
+static void make_enter(JitCpu *j, Emit *e)
+{
+    uint8_t *skip;
+
+    j->stubs.enter = e_rx(e, e_here(e));
+    for (unsigned i = 0; i < sizeof callee_saved; i++)
+        push_r(e, callee_saved[i]);
+    e_alu_ri(e, true, 5, H_RSP, 8);
+    e_st(e, true, m_gs(GS_ENV(host_rsp)), H_RSP);
+    e_mov(e, true, S1, H_RSI);
+    e_rr(e, false, 0x85, H_RDX, H_RDX);         /* third argument: restore x87 state */
+    skip = e_jcc8_fwd(e, 0x74);
+    fpu_in(j, e);
+    e_call(e, j->stubs.vec_in);
+    e_bind8(e, skip);
+    load_flags(e);
+    load_regs(e);
+    e_jmp_r(e, S1);
+}
+
+/* Common end: exit_arg is set, eax = reason comes from the second word on the way. */
+static uint64_t make_exit(JitCpu *j, Emit *e)
+{
+    uint64_t at = e_rx(e, e_here(e));
+
+    /* r11 = reason */
+    store_flags(e);
+    store_regs(e);
+    e_mov(e, true, H_RBX, S1);
+    sync_out(j, e);
+    e_mov(e, true, H_RAX, H_RBX);
+    e_alu_ri(e, true, 0, H_RSP, 8);
+    for (int i = sizeof callee_saved - 1; i >= 0; i--)
+        pop_r(e, callee_saved[i]);
+    e8(e, 0xc3);
+    return at;
+}
+
+static uint64_t make_way_out(Emit *e, uint64_t common, int reason, int32_t store_s0, int32_t store_s1)
+{
+    uint64_t at = e_rx(e, e_here(e));
+
+    if (store_s0)
+        e_st(e, true, m_gs(store_s0), S0);
+    if (store_s1)
+        e_st(e, true, m_gs(store_s1), S1);
+    e_mov_i(e, S1, reason);
+    e_jmp(e, common);
+    return at;
+}
+
+/* Runs one C body; the run loop's frame catches what it raises. Returns flags to go on with. */
+static uint64_t call_body(X86Cpu *c, const X86Insn *i)
+{
+    JitEnv *e = jit_env(c);
+
+    x86_flags_put(c, e->flags & FL_ARITH);
+    i->fn(c, i);
+    jit_check_tlb(c);
+    return x86_flags_get(c);
+}
+
+static uint64_t call_body_fpu(X86Cpu *c, const X86Insn *i)
+{
+    uint64_t f = call_body(c, i);
+
+    jit_fpu_in(c);
+    return f;
+}
+
+/*
+ * r11 = X86Insn, r10d = offset of the next instruction in the page; called (RSP is 8 off). Comes
+ * back with all registers as the body left them, or leaves to the run loop if the body asked.
+ */
+static uint64_t make_cbody(JitCpu *j, Emit *e, int uses, bool ends)
+{
+    uint64_t at = e_rx(e, e_here(e));
+    uint8_t *leave;
+
+    store_flags(e);
+    store_regs(e);
+    e_st(e, true, m_gs(GS_CPU(insn)), S1);
+    e_rm(e, true, 0x03, S0, m_gs(GS_ENV(vbase)));
+    e_st(e, true, m_gs(GS_CPU(rip)), S0);
+    e_alu_ri(e, true, 5, H_RSP, 8);
+    e_mov(e, true, H_RBX, S1);
+    sync_out(j, e);
+    e_ld(e, true, H_RDI, m_gs(GS_ENV(self)));
+    e_mov(e, true, H_RSI, H_RBX);
+    call_c(e, uses == USES_FPU ? (const void *)call_body_fpu : (const void *)call_body);
+    e_alu_ri(e, true, 0, H_RSP, ends ? 16 : 8);
+    e_st(e, true, m_gs(GS_ENV(flags)), H_RAX);
+    if (!ends) {
+        e_cmp8_i(e, m_gs(GS_ENV(leave)), 0);
+        leave = e_jcc_fwd(e, CC_NE);
+        if (uses == USES_FPU)
+            fpu_in(j, e);
+        if (uses)
+            e_call(e, j->stubs.vec_in);
+        load_flags(e);
+        load_regs(e);
+        e8(e, 0xc3);
+        e_bind(e, leave);
+        e_alu_ri(e, true, 0, H_RSP, 8);
+    }
+    e_mov_i(e, H_RAX, JIT_EXIT_BODY);
+    e_alu_ri(e, true, 0, H_RSP, 8);
+    for (int i = sizeof callee_saved - 1; i >= 0; i--)
+        pop_r(e, callee_saved[i]);
+    e8(e, 0xc3);
+    return at;
+}
+
+/*
+ * r10 = address, r11 = bank * 32 KiB from the first bank, called: makes the stack cache of the
+ * bank hold its page if the TLB lets it be written. Destroys r10, r11 and flags; ZF set: filled.
+ */
+static uint64_t make_stk_fill(Emit *e, unsigned bank)
+{
+    uint64_t at = e_rx(e, e_here(e));
+    int32_t tlb = (int32_t)(offsetof(X86Cpu, tlb) + bank * sizeof(TlbEntry) * TLB_ENTRIES);
+    uint8_t *miss;
+
+    e_mov(e, false, S1, S0);
+    e_shift_i(e, false, 5, S1, 7);
+    e_alu_ri(e, false, 4, S1, (TLB_ENTRIES - 1) * sizeof(TlbEntry));
+    e_alu_ri(e, true, 4, S0, -4096);
+    e_rm(e, true, 0x3b, S0, m_gsb(S1, tlb + offsetof(TlbEntry, tag_w)));
+    miss = e_jcc8_fwd(e, 0x75);
+    e_st(e, true, m_gs(GS_ENV(stk_page) + 8 * bank), S0);
+    e_ld(e, true, S1, m_gsb(S1, tlb + offsetof(TlbEntry, host_page)));
+    e_rr(e, true, 0x2b, S1, S0);
+    e_st(e, true, m_gs(GS_ENV(stk_delta) + 8 * bank), S1);
+    e_rr(e, false, 0x33, S0, S0);
+    e_bind8(e, miss);
+    e8(e, 0xc3);
+    return at;
+}
+
+void jit_stubs_make(JitCpu *j)
+{
+    CodeCache *k = &j->cache;
+    Emit e = { .p = k->rw, .end = k->rw + 65536, .rx = (int64_t)k->rx - (int64_t)(uintptr_t)k->rw };
+    JitStubs *s = &j->stubs;
+    uint64_t common;
+
+    s->lo = k->rx;
+    s->vec_out = make_vec(j, &e, true);
+    s->vec_in = make_vec(j, &e, false);
+    make_enter(j, &e);
+    common = make_exit(j, &e);
+    s->exit_chain = make_way_out(&e, common, JIT_EXIT_CHAIN, 0, GS_ENV(exit_arg));
+    s->exit_miss = make_way_out(&e, common, JIT_EXIT_LOOKUP, GS_CPU(rip), 0);
+    s->exit_rip = make_way_out(&e, common, JIT_EXIT_LOOKUP, 0, 0);
+    s->exit_poll = s->exit_miss;
+    s->exit_poll_dead = make_way_out(&e, common, JIT_EXIT_POLL_DEAD, GS_CPU(rip), 0);
+    s->exit_fpu = make_way_out(&e, common, JIT_EXIT_FPU, GS_CPU(rip), 0);
+    s->exit_signal = make_way_out(&e, common, JIT_EXIT_SIGNAL, 0, 0);
+    for (int u = 0; u < 3; u++)
+        s->cbody[u] = make_cbody(j, &e, u, false);
+    s->cbody_end = make_cbody(j, &e, USES_NONE, true);
+    for (unsigned b = 0; b < TLB_BANKS; b++)
+        s->stk_fill[b] = make_stk_fill(&e, b);
+    s->hi = e_rx(&e, e_here(&e));
+    k->stub_bytes = k->used = (e.p - k->rw + 63) & ~(size_t)63;
+}

@@ -1,0 +1,122 @@
+/*
+ * trans_int: the state of one translation, shared by the template files.
+ */
+#ifndef ACCEL_JIT_TRANS_INT_H
+#define ACCEL_JIT_TRANS_INT_H
+
+#include "accel/jit/jit_int.h"
+
+enum { FL_ALL = FL_ARITH, MAX_SLOW = 2 * JIT_MAX_INSNS };
+
+typedef struct TInsn {          /* a guest instruction of the block */
+    const X86Insn *i;
+    const X86Row *row;
+    const uint8_t *raw;
+    uint16_t off, next;         /* in the page; next may be 4096 */
+    uint16_t rd, kill;          /* flags read, surely overwritten */
+    uint16_t live_in, live_out;
+    bool touches;               /* reads or changes host flags */
+    int8_t group;               /* access group, or -1 */
+    bool group_first;
+} TInsn;
+
+typedef struct Slow {           /* out-of-line continuation of instruction k by its C body */
+    uint8_t *at, *resume;       /* its jcc; where to come back, NULL: the body ends the block */
+    uint8_t *retry;             /* stack cache: try this again after a refill */
+    int32_t disp;
+    uint16_t k, size;
+    uint8_t base;
+    FlagHome home;
+    Recipe rc;
+} Slow;
+
+typedef enum { X_CHAIN, X_FAR, X_POLL, X_NOGROUP } ExitKind;
+typedef struct ExitTmp {
+    uint8_t *at;                /* rel32 to bind */
+    int32_t toff;               /* target minus page start */
+    uint8_t kind;
+    bool flags_dead;            /* X_POLL: the target does not read flags */
+    FlagHome home;              /* X_NOGROUP: state of flags there */
+    Recipe rc;
+} ExitTmp;
+
+typedef struct Group {          /* accesses proved by one check: [base + lo, base + hi) */
+    uint8_t base;               /* guest register */
+    bool write, stack;
+    int32_t lo, hi;
+    uint8_t count;
+} Group;
+
+typedef struct Tr {
+    Emit e;
+    JitCpu *j;
+    X86Cpu *c;
+    const uint8_t *page;
+    uint8_t *start;             /* of the code, writable alias */
+    uint32_t mode;
+    unsigned n, n_slow, n_exits, n_recipes, uses, bank;
+    bool code64, ended, nogroup;
+    FlagHome home;
+    Recipe rc;                  /* valid unless RC_NONE */
+    uint64_t entry, ientry, peek_lines;
+    Group groups[JIT_GROUPS];
+    unsigned n_groups;
+    int32_t rsp_delta;          /* RSP now minus RSP at the group check */
+    TInsn t[JIT_MAX_INSNS];
+    InsnMark marks[JIT_MAX_INSNS];
+    Recipe recipes[JIT_MAX_INSNS];
+    Slow slow[MAX_SLOW];
+    ExitTmp exits[JIT_MAX_EXITS];
+} Tr;
+
+/* Host register of guest general register g, or -1 for those that live in memory. */
+static inline int tr_host(unsigned g) { return g == R_RSP ? HSP : g >= R_R9 && g <= R_R11 ? -1 : (int)g; }
+/* Puts guest register g into scratch s if it lives in memory; returns the host register. */
+unsigned tr_get(Tr *t, unsigned g, unsigned s);
+void tr_put(Tr *t, unsigned g, unsigned s);     /* scratch s back to g, if g lives in memory */
+
+/* flags.c */
+void fl_effects(TInsn *x);
+void fl_liveness(Tr *t, uint16_t at_end);
+uint16_t fl_peek(Tr *t, int32_t off);           /* flags the code at off of this page may read */
+void fl_clobber(Tr *t, uint16_t live);          /* code that destroys host flags follows */
+void fl_host(Tr *t, unsigned scratch);          /* host flags must be the guest's */
+void fl_emit(Tr *t, FlagHome home, const Recipe *rc, unsigned scratch);
+void fl_after(Tr *t, const TInsn *x);           /* x was emitted and touched flags */
+/* x is about to change these guest registers (after its access, before its commit). */
+void fl_writes(Tr *t, uint32_t gpr_mask, uint16_t live_out, unsigned scratch);
+void fl_rsp_moves(Tr *t, int32_t by, uint16_t live_out, unsigned scratch);
+uint32_t fl_gpr_written(const TInsn *x);        /* mask of guest registers x may change */
+
+/* mem.c */
+bool mem_ok(const Tr *t, const X86Insn *i);     /* can the access be emitted? */
+void mem_ea(Tr *t, const TInsn *x, unsigned s); /* linear address of the operand into scratch s (r10); may use r11 */
+/* Host address of an access of x by k: afterwards [r11 + r10]; on failure the C body runs. */
+void mem_check(Tr *t, unsigned k, unsigned size, bool write);
+HMem mem_operand(Tr *t, unsigned k, unsigned size, bool write);   /* ea + check, or group */
+/* Through the stack cache: afterwards [base + r11 + disp], base a host register; r10 is free. */
+void mem_stack(Tr *t, unsigned k, unsigned base, int32_t disp, unsigned size);
+void mem_slow_resume(Tr *t);                    /* slow paths since the instruction began come back here */
+
+/* copy.c */
+bool copy_ok(const Tr *t, const TInsn *x);
+void copy_emit(Tr *t, unsigned k);
+
+/* tmpl_*.c: return false if the form is left to the C body. */
+bool tmpl_int(Tr *t, unsigned k);
+bool tmpl_stack(Tr *t, unsigned k);
+bool tmpl_branch(Tr *t, unsigned k);
+bool tmpl_string(Tr *t, unsigned k);
+bool tmpl_system(Tr *t, unsigned k);
+void tmpl_cbody(Tr *t, unsigned k);
+void tr_cbody_call(Tr *t, unsigned k, bool ends);
+/* Ends the path: to offset toff of the page (may be outside it), flags needed there. */
+void tr_exit(Tr *t, int32_t toff, uint16_t from_next);
+void tr_exit_indirect(Tr *t);                   /* r10 = RIP */
+void tr_mark(Tr *t, unsigned k);                /* the host instruction of k follows: side table */
+
+/* group.c */
+void group_plan(Tr *t);
+void group_start(Tr *t, unsigned k);
+
+#endif

@@ -1,0 +1,311 @@
+/*
+ * translate: from guest bytes to a block of host code.
+ *
+ * Decode forward until the path ends (conditional branches are passed on their not-taken side),
+ * one backward pass for live flags, one pass of emission, then what belongs out of line. The code
+ * holds no guest addresses: RIP is vbase plus an offset, so all mappings of a page share blocks.
+ */
+#include "accel/jit/trans_int.h"
+
+#include <string.h>
+
+enum { MAX_CODE = 32768 };
+
+static void mark_start(Tr *t, unsigned k, uint8_t *at)
+{
+    t->marks[k].host = at - t->start;
+    t->marks[k].off = t->t[k].off;
+    t->marks[k].home = FH_HOST;
+}
+
+void tr_mark(Tr *t, unsigned k)
+{
+    t->marks[k].home = t->home;
+    if (t->home == FH_RECIPE) {
+        t->marks[k].recipe = t->n_recipes;
+        t->recipes[t->n_recipes++] = t->rc;
+    }
+}
+
+static bool wants_vec(const X86Row *r) { return r->emit == EMIT_COPY && r->cls & (CL_SSE | CL_AVX); }
+static bool wants_fpu(const X86Row *r) { return r->emit == EMIT_COPY && r->cls & (CL_X87 | CL_MMX); }
+
+static void add_insn(Tr *t, X86Insn *i, unsigned off)
+{
+    TInsn *x = &t->t[t->n++];
+
+    *x = (TInsn) { .i = i, .row = x86_row(i), .raw = t->page + off, .off = off, .next = off + i->len, .group = -1 };
+    fl_effects(x);
+    if (wants_fpu(x->row))
+        t->uses = USES_FPU;
+    else if (wants_vec(x->row) && !t->uses)
+        t->uses = USES_VEC;
+}
+
+/* Collects the block's instructions; 0 if not even one lies inside the page. */
+static unsigned decode_block(Tr *t, X86Insn *insns, unsigned off)
+{
+    unsigned conds = 0;
+
+    while (t->n < JIT_MAX_INSNS && off < 4096) {
+        X86Insn *i = &insns[t->n];
+
+        if (x86_decode(t->page + off, 4096 - off, t->mode, t->c->model, i) == DECODE_MORE)
+            break;
+        add_insn(t, i, off);
+        off += i->len;
+        if (i->row == X86_ROW_UD || i->row == X86_ROW_NM || t->t[t->n - 1].row->cls & CL_END)
+            break;
+        if (t->t[t->n - 1].row->cls & CL_BR &&
+            (!(t->t[t->n - 1].row->cls & CL_COND) || ++conds >= JIT_MAX_COND))
+            break;
+    }
+    return t->n;
+}
+
+/* Flags that may be read after the last instruction. */
+static uint16_t live_at_end(Tr *t)
+{
+    const TInsn *x = &t->t[t->n - 1];
+    const X86Insn *i = x->i;
+
+    if (x->row->cls & CL_END || t->j->exact)
+        return FL_ALL;
+    if (x->row->cls & CL_BR && !(x->row->cls & CL_COND)) {
+        if (i->map == MAP_1 && (i->opcode == 0xe8 || i->opcode == 0xe9 || i->opcode == 0xeb))
+            return fl_peek(t, (int64_t)x->next + (int64_t)i->imm == (int32_t)(x->next + i->imm) ?
+                           (int32_t)(x->next + i->imm) : -1);
+        return FL_ALL;
+    }
+    return fl_peek(t, x->next);
+}
+
+void tr_cbody_call(Tr *t, unsigned k, bool ends)
+{
+    Emit *e = &t->e;
+
+    e_mov_i(e, S0, t->t[k].next);
+    e_mov_i(e, S1, (uint64_t)(uintptr_t)t->t[k].i);
+    e_call(e, ends ? t->j->stubs.cbody_end : t->j->stubs.cbody[t->uses]);
+}
+
+void tmpl_cbody(Tr *t, unsigned k)
+{
+    const TInsn *x = &t->t[k];
+    bool ends = x->row->cls & (CL_BR | CL_END) || x->i->row == X86_ROW_UD || x->i->row == X86_ROW_NM;
+
+    if (x->live_in || x->rd)
+        fl_host(t, S0);
+    tr_cbody_call(t, k, ends);
+    t->home = FH_HOST;
+    t->rc.kind = RC_NONE;
+    t->ended |= ends;
+    t->j->st.cinsns++;
+}
+
+/* The way in through the branch cache: is r10 really this block's address in this space and mode? */
+static void emit_ientry(Tr *t)
+{
+    Emit *e = &t->e;
+    HMem park = m_gs(GS_ENV(rcx_park));
+    uint8_t *ok;
+
+    t->ientry = e_rx(e, e_here(e));
+    e_st(e, true, park, H_RCX);
+    e_ld(e, true, H_RCX, (HMem) { H_NONE, S1, 3, true, GS_ENV(ibtc_tag) });
+    e_lea(e, true, H_RCX, m_bi(H_RCX, S0, 0, 0));
+    e_ld(e, true, S1, m_gs(GS_ENV(salt)));
+    e_lea(e, true, H_RCX, m_bi(H_RCX, S1, 0, 0));
+    ok = e_jcc8_fwd(e, 0xe3);
+    e_ld(e, true, H_RCX, park);
+    e_jmp(e, t->j->stubs.exit_miss);
+    e_bind8(e, ok);
+    e_lea(e, true, S0, m_base(S0, -(int32_t)t->t[0].off));
+    e_st(e, true, m_gs(GS_ENV(vbase)), S0);
+    /* RCX is still parked: use it to look at the attention word without touching flags. */
+    e_ld(e, false, H_RCX, m_gs(GS_CPU(vcpu.attention)));
+    ok = e_jcc8_fwd(e, 0xe3);
+    e_ld(e, true, H_RCX, park);
+    t->exits[t->n_exits++] = (ExitTmp) { .at = e_jmp_fwd(e), .toff = t->t[0].off, .kind = X_POLL };
+    e_bind8(e, ok);
+    e_ld(e, true, H_RCX, park);
+}
+
+/* Vector or x87 state must be in the host's registers. Keeps flags. */
+static void emit_state_check(Tr *t)
+{
+    Emit *e = &t->e;
+    HMem park = m_gs(GS_ENV(rcx_park));
+    int32_t word = t->uses == USES_FPU ? GS_ENV(fpu_live) : GS_ENV(vec_live);
+    uint8_t *live, *need;
+
+    if (!t->t[0].live_in) {
+        e_cmp8_i(e, m_gs(word), 0);
+        live = e_jcc_fwd(e, CC_NE);
+    } else {
+        e_st(e, true, park, H_RCX);
+        e_enc(e, &(Enc) { .map = 1, .op = 0xb6, .reg = H_RCX, .rm = h_mem(m_gs(word)) });
+        need = e_jcc8_fwd(e, 0xe3);
+        e_ld(e, true, H_RCX, park);
+        live = e_jmp_fwd(e);
+        e_bind8(e, need);
+        e_ld(e, true, H_RCX, park);
+    }
+    if (t->uses == USES_VEC) {
+        e_call(e, t->j->stubs.vec_in);
+    } else {
+        e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
+        e_lea(e, t->code64, S0, m_base(S0, t->t[0].off));
+        e_jmp(e, t->j->stubs.exit_fpu);
+    }
+    e_bind(e, live);
+}
+
+static void emit_insn(Tr *t, unsigned k)
+{
+    const TInsn *x = &t->t[k];
+
+    mark_start(t, k, e_here(&t->e));
+    if (copy_ok(t, x))
+        copy_emit(t, k);
+    else if (!tmpl_int(t, k) && !tmpl_stack(t, k) && !tmpl_branch(t, k))
+        tmpl_cbody(t, k);
+}
+
+static void emit_slow(Tr *t, const Slow *s)
+{
+    Emit *e = &t->e;
+
+    e_bind(e, s->at);
+    if (s->retry) {
+        uint8_t *crossing;
+
+        e_lea(e, true, S0, m_base(s->base, s->disp));
+        e_mov(e, false, S1, S0);
+        e_alu_ri(e, false, 4, S1, TLB_PAGE - 1);
+        e_alu_ri(e, false, 7, S1, TLB_PAGE - s->size);
+        crossing = e_jcc8_fwd(e, 0x77);
+        e_call(e, t->j->stubs.stk_fill[t->bank]);
+        e_jcc(e, CC_E, e_rx(e, s->retry));
+        e_bind8(e, crossing);
+    }
+    fl_emit(t, s->home, &s->rc, S1);
+    tr_cbody_call(t, s->k, !s->resume);
+    if (s->resume)
+        e_jmp(e, e_rx(e, s->resume));
+}
+
+static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
+{
+    Emit *e = &t->e;
+    const JitStubs *st = &t->j->stubs;
+
+    e_bind(e, x->at);
+    if (x->kind == X_CHAIN) {
+        out->patch = x->at;
+        out->off = x->toff;
+        out->stub = e_rx(e, e_here(e));
+        e_mov_i(e, S1, (uint64_t)(uintptr_t)out);
+        e_jmp(e, st->exit_chain);
+        return;
+    }
+    e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
+    e_lea(e, t->code64, S0, m_base(S0, x->toff));
+    if (x->kind == X_FAR)
+        tr_exit_indirect(t);
+    else
+        e_jmp(e, x->flags_dead ? st->exit_poll_dead : st->exit_poll);
+}
+
+static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
+{
+    JitCpu *j = t->j;
+    unsigned chains = 0, out = 0;
+    JitBlock *b;
+
+    for (unsigned n = 0; n < t->n_exits; n++)
+        chains += t->exits[n].kind == X_CHAIN;
+    b = jit_arena(j, sizeof *b + chains * sizeof(JitExit) + t->n * sizeof(InsnMark) + t->n_recipes * sizeof(Recipe));
+    b->exits = (JitExit *)(b + 1);
+    b->marks = (InsnMark *)(b->exits + chains);
+    b->recipes = (Recipe *)(b->marks + t->n);
+    for (unsigned n = 0; n < t->n_slow; n++)
+        emit_slow(t, &t->slow[n]);
+    for (unsigned n = 0; n < t->n_exits; n++) {
+        JitExit *x = t->exits[n].kind == X_CHAIN ? &b->exits[out++] : NULL;
+
+        if (x)
+            x->from = b;
+        emit_exit_code(t, &t->exits[n], x);
+    }
+    if (t->e.full)
+        return NULL;
+    b->key = t->page + t->t[0].off;
+    b->mode = t->mode;
+    b->n = t->n;
+    b->len = t->t[t->n - 1].next - t->t[0].off;
+    b->uses = t->uses;
+    b->live_in = t->t[0].live_in;
+    b->code = e_rx(&t->e, t->start);
+    b->code_len = t->e.p - t->start;
+    b->entry = t->entry;
+    b->ientry = t->ientry;
+    b->insns = insns;
+    b->n_exits = chains;
+    b->peek_lines = t->peek_lines;
+    memcpy(b->marks, t->marks, t->n * sizeof(InsnMark));
+    memcpy(b->recipes, t->recipes, t->n_recipes * sizeof(Recipe));
+    j->cache.used = (t->e.p - j->cache.rw + 15) & ~(size_t)15;
+    jit_block_add(j, b, page);
+    j->st.blocks++;
+    j->st.insns += b->n;
+    j->st.guest_bytes += b->len;
+    j->st.code_bytes += b->code_len;
+    return b;
+}
+
+static void start(Tr *t, JitCpu *j, const X86Fetch *f, uint32_t mode)
+{
+    CodeCache *k = &j->cache;
+
+    memset(t, 0, offsetof(Tr, t));
+    t->j = j;
+    t->c = j->c;
+    t->page = f->host;
+    t->mode = mode;
+    t->code64 = mode & MODE_CS64;
+    t->bank = j->c->data_bank;
+    t->e = (Emit) { .p = k->rw + k->used, .end = k->rw + MIN(k->size, k->used + MAX_CODE),
+                    .rx = (int64_t)k->rx - (int64_t)(uintptr_t)k->rw };
+    t->start = t->e.p;
+}
+
+JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mode)
+{
+    X86Insn insns[JIT_MAX_INSNS], *kept;
+    JitPage *page;
+    Tr t;
+
+    if (j->cache.size - j->cache.used < 2 * MAX_CODE) {
+        j->want_flush = true;
+        return NULL;
+    }
+    page = jit_page(j, f);
+    start(&t, j, f, mode);
+    if (!decode_block(&t, insns, off))
+        return NULL;
+    kept = jit_arena(j, t.n * sizeof *kept);
+    memcpy(kept, insns, t.n * sizeof *kept);
+    for (unsigned k = 0; k < t.n; k++)
+        t.t[k].i = &kept[k];
+    fl_liveness(&t, live_at_end(&t));
+    emit_ientry(&t);
+    t.entry = e_rx(&t.e, e_here(&t.e));
+    if (t.uses)
+        emit_state_check(&t);
+    for (unsigned k = 0; k < t.n && !t.ended; k++)
+        emit_insn(&t, k);
+    if (!t.ended)
+        tr_exit(&t, t.t[t.n - 1].next, 0);
+    return finish(&t, page, kept);
+}
