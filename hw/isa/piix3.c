@@ -1,23 +1,21 @@
 /*
- * piix3: Intel 82371SB function 0: PIRQ routing to ISA lines and the reset control port cf9h.
+ * piix3: Intel 82371SB function 0: PIRQ routing to ISA lines.
  *
  * Data sheet 290550. Slot S pin P reaches PIRQ (S + P - 1) mod 4; config 60h-63h choose the ISA
- * line. Left out: ISA bus timing and DMA type registers' effects. docs/hw/piix3.md. Machine lock.
+ * line. The reset control port cf9h is the host bridge's here, as it lies inside that one's address
+ * port. Left out: ISA bus timing and DMA type registers' effects. docs/hw/piix3.md. Machine lock.
  */
 #include "hw/isa/piix3.h"
 
 #include "hw/pci/pci_regs.h"
 
 enum { R_PIRQ = 0x60, PIRQS = 4, PIRQ_OFF = 1 << 7 };
-enum { PORT_RESET = 0xcf9, RESET_CPU = 1 << 2 };
 
 typedef struct Piix3 {
     PciDevice pci;
-    Region reset_io;
     IrqLine isa[16];
     int asserted[PIRQS];        /* device pins up, by PIRQ: follows the devices */
     uint16_t isa_level;         /* cache: what was driven */
-    uint8_t reset_control;      /* state */
 } Piix3;
 
 static void piix3_update(Piix3 *s)
@@ -61,22 +59,6 @@ static void config_written(PciDevice *pd, unsigned off, unsigned len)
         piix3_update((Piix3 *)pd);
 }
 
-static uint64_t reset_read(void *opaque, uint64_t off, unsigned size)
-{
-    return ((Piix3 *)opaque)->reset_control;
-}
-
-static void reset_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
-{
-    Piix3 *s = opaque;
-
-    if (val & RESET_CPU)
-        machine_request_reset(s->pci.dev.machine, CAUSE_GUEST_RESET);
-    s->reset_control = val & 2;
-}
-
-static const IoOps reset_ops = { reset_read, reset_write, .min = 1, .max = 1 };
-
 static void piix3_reset(Device *dev)
 {
     Piix3 *s = (Piix3 *)dev;
@@ -90,7 +72,6 @@ static void piix3_reset(Device *dev)
     c[0x76] = c[0x77] = 0x0c;
     c[0x78] = 0x02;
     memset(c + R_PIRQ, PIRQ_OFF, PIRQS);
-    s->reset_control = 0;
     piix3_update(s);
 }
 
@@ -104,8 +85,6 @@ static bool piix3_realize(Device *dev, GError **err)
     memset(s->pci.wmask + 0x4c, 0xff, 4);
     s->pci.wmask[0x69] = s->pci.wmask[0x70] = s->pci.wmask[0x76] = s->pci.wmask[0x77] = s->pci.wmask[0x78] = 0xff;
     memset(s->pci.wmask + 0xa0, 0xff, 16);
-    device_init_io(dev, &s->reset_io, "reset-control", &reset_ops, 1);
-    region_add(&dev->machine->port_root, &s->reset_io, PORT_RESET, 1);
     return true;
 }
 
@@ -126,5 +105,5 @@ const DeviceClass piix3_class = {
     .props = (const PropDesc[]) { PCI_PROPS(Piix3), PROP_END },
     .state = &(const StateDesc) { .version = 1, .loaded = piix3_loaded,
         .fields = (const StateField[]) {
-            STATE_PCI(Piix3, pci), STATE_UMAX(Piix3, reset_control, 2), STATE_END } },
+            STATE_PCI(Piix3, pci), STATE_END } },
 };

@@ -1,5 +1,5 @@
 /*
- * piix3: the PCI-to-ISA bridge of the PC board, with the PIRQ router and reset control.
+ * piix3: the PCI-to-ISA bridge of the PC board, with the PIRQ router.
  */
 #ifndef HW_ISA_PIIX3_H
 #define HW_ISA_PIIX3_H

@@ -13,6 +13,7 @@
 enum { R_PAM = 0x59, PAMS = 7, R_SMRAM = 0x72 };
 enum { PAM_READ = 1, PAM_WRITE = 2 };
 enum { SMRAM_BASE_SEG = 2, SMRAM_ENABLE = 1 << 3, SMRAM_LOCK = 1 << 4, SMRAM_CLOSED = 1 << 5, SMRAM_OPEN = 1 << 6 };
+enum { PORT_ADDRESS = 0, PORT_RESET = 1, PORT_DATA = 4, RESET_CPU = 1 << 2, RESET_HARD = 1 << 1 };
 enum { AREAS = 13 };            /* f0000-fffff, then twelve of 16 KiB from c0000 */
 
 typedef struct PamArea { Region ram, rom; } PamArea;
@@ -27,6 +28,7 @@ typedef struct I440fx {
     uint64_t below_4g;
     uint64_t smm_cpus;          /* bit n: processor n (mod 64) is in SMM */
     uint32_t config_address;    /* state */
+    uint8_t reset_control;
 } I440fx;
 
 /* PAM register and nibble of an area: area 0 is PAM0's high nibble. */
@@ -81,18 +83,20 @@ static void config_written(PciDevice *pd, unsigned off, unsigned len)
     }
 }
 
-/* Configuration mechanism 1. */
+/* Configuration mechanism 1, and the south bridge's reset control register inside its address port. */
 
 static uint64_t config_read(void *opaque, uint64_t off, unsigned size)
 {
     I440fx *s = opaque;
     uint32_t a = s->config_address;
 
-    if (off < 4)
-        return off == 0 && size == 4 ? a : 0xffffffff;
+    if (off == PORT_RESET && size == 1)
+        return s->reset_control;
+    if (off < PORT_DATA)
+        return off == PORT_ADDRESS && size == 4 ? a : 0xffffffff;
     if (!(a >> 31))
         return 0xffffffff;
-    return pci_config_read(s->bus, a >> 16, a >> 8, (a & 0xfc) + (off - 4), size);
+    return pci_config_read(s->bus, a >> 16, a >> 8, (a & 0xfc) + (off - PORT_DATA), size);
 }
 
 static void config_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
@@ -100,13 +104,15 @@ static void config_write(void *opaque, uint64_t off, uint64_t val, unsigned size
     I440fx *s = opaque;
     uint32_t a = s->config_address;
 
-    if (off < 4) {
-        if (off == 0 && size == 4)
-            s->config_address = val & 0x80fffffc;
-        return;
+    if (off == PORT_RESET && size == 1) {
+        if (val & RESET_CPU)
+            machine_request_reset(s->pci.dev.machine, CAUSE_GUEST_RESET);
+        s->reset_control = val & RESET_HARD;
+    } else if (off == PORT_ADDRESS && size == 4) {
+        s->config_address = val & 0x80fffffc;
+    } else if (off >= PORT_DATA && a >> 31) {
+        pci_config_write(s->bus, a >> 16, a >> 8, (a & 0xfc) + (off - PORT_DATA), val, size);
     }
-    if (a >> 31)
-        pci_config_write(s->bus, a >> 16, a >> 8, (a & 0xfc) + (off - 4), val, size);
 }
 
 static const IoOps config_ops = { config_read, config_write, .min = 1, .max = 4 };
@@ -116,6 +122,7 @@ static void i440fx_reset(Device *dev)
     I440fx *s = (I440fx *)dev;
 
     s->config_address = 0;
+    s->reset_control = 0;
     memset(s->pci.config + R_PAM, 0, PAMS);
     s->pci.config[R_SMRAM] = SMRAM_BASE_SEG;
     s->pci.wmask[R_SMRAM] = 0x78;
@@ -244,5 +251,6 @@ const DeviceClass i440fx_class = {
     .props = (const PropDesc[]) { PCI_PROPS(I440fx), PROP_END },
     .state = &(const StateDesc) { .version = 1, .loaded = i440fx_loaded,
         .fields = (const StateField[]) {
-            STATE_PCI(I440fx, pci), STATE_U32(I440fx, config_address), STATE_U64(I440fx, smm_cpus), STATE_END } },
+            STATE_PCI(I440fx, pci), STATE_U32(I440fx, config_address), STATE_UMAX(I440fx, reset_control, RESET_HARD),
+            STATE_U64(I440fx, smm_cpus), STATE_END } },
 };

@@ -290,8 +290,10 @@ X86Cpu *x86_cpu_new(Machine *m, const X86Model *model, int index, GError **err)
     else
         c->tsc_offset = 0 - x86_rdtsc(c);
     power_on(&c->vcpu);
-    if (m->vcpus)
-        g_ptr_array_add(m->vcpus, c);
+    if (m->vcpus && !vcpu_attach(m, &c->vcpu, err)) {
+        x86_cpu_free(c);
+        return NULL;
+    }
     return c;
 }
 
@@ -389,5 +391,8 @@ static bool has_work(Vcpu *v)
 
 static void flush_tlb(Vcpu *v) { x86_tlb_flush_all(x86_cpu(v)); }
 
+static void free_vcpu(Vcpu *v) { x86_cpu_free(x86_cpu(v)); }
+
 const VcpuOps x86_vcpu_ops = { .has_work = has_work, .reset = power_on, .init_reset = init_reset,
-                               .describe = x86_describe, .flush_tlb = flush_tlb, .state = &cpu_state };
+                               .describe = x86_describe, .flush_tlb = flush_tlb,
+                               .state = &cpu_state, .free = free_vcpu };
