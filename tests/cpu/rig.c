@@ -1,0 +1,134 @@
+/* rig: see rig.h. */
+#include "tests/cpu/rig.h"
+
+#include "softmmu/accel.h"
+
+static uint64_t exit_read(void *opaque, uint64_t off, unsigned size) { return 0; }
+
+static void exit_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
+{
+    Rig *r = opaque;
+
+    r->exits++;
+    r->exit_code = val;
+    machine_request_stop(r->m, RUN_PAUSED);
+}
+static const IoOps exit_ops = { exit_read, exit_write, .max = 4 };
+
+Rig *rig_new(const char *engine, unsigned cpus)
+{
+    Rig *r = g_new0(Rig, 1);
+    Machine *m = machine_new(false);
+    GError *err = NULL;
+
+    r->m = m;
+    m->accel = accel_find(engine);
+    g_assert_nonnull(m->accel);
+    m->ram_size = RIG_RAM;
+    m->ram = ram_block_new("ram", RIG_RAM, &err);
+    g_assert_no_error(err);
+    region_init_ram(&r->ram, "ram", m->ram, 0, RIG_RAM);
+    region_add(&m->mem_root, &r->ram, 0, 0);
+    region_init_io(&r->exit, "exit", &exit_ops, r, 4);
+    region_add(&m->port_root, &r->exit, RIG_EXIT, 0);
+    if (m->accel->create && !m->accel->create(m, NULL, &err))
+        g_error("%s", err->message);
+    r->model = x86_model_parse("max", &err);
+    g_assert_no_error(err);
+    for (unsigned n = 0; n < cpus; n++) {
+        X86Cpu *c = x86_cpu_new(m, r->model, n, &err);
+
+        g_assert_no_error(err);
+        if (!n)
+            r->c = c;
+    }
+    for (unsigned n = 0; n < cpus; n++)
+        vcpu_start_thread(g_ptr_array_index(m->vcpus, n));
+    return r;
+}
+
+void rig_free(Rig *r)
+{
+    machine_free(r->m);
+    x86_model_free(r->model);
+    region_destroy(&r->ram);
+    region_destroy(&r->exit);
+    g_free(r);
+}
+
+void rig_put(Rig *r, uint64_t addr, const void *bytes, size_t len)
+{
+    g_assert_true(range_ok(addr, len, RIG_RAM));
+    memcpy(r->m->ram->host + addr, bytes, len);
+    ram_mark_written(r->m->ram, addr, len);
+}
+
+static void put64(Rig *r, uint64_t addr, uint64_t v) { rig_put(r, addr, &v, 8); }
+
+static void flat_segments(X86Cpu *c, RigMode mode)
+{
+    uint32_t limit = mode == RIG_16 ? 0xffff : 0xffffffff;
+    uint32_t size = mode == RIG_16 ? 0 : SEG_DB | SEG_G;
+
+    for (unsigned s = 0; s < 6; s++)
+        c->seg[s] = (X86Seg){ .sel = mode == RIG_16 ? 0 : 0x10, .limit = limit,
+                              .attr = SEG_P | SEG_S | SEG_WR | SEG_ACC | size };
+    c->seg[S_CS] = (X86Seg){ .sel = mode == RIG_16 ? RIG_CODE >> 4 : 8, .limit = limit,
+                             .base = mode == RIG_16 ? RIG_CODE : 0,
+                             .attr = SEG_P | SEG_S | SEG_CODE | SEG_WR | SEG_ACC |
+                                     (mode == RIG_64 ? SEG_L | SEG_G : size) };
+}
+
+void rig_mode(Rig *r, RigMode mode)
+{
+    X86Cpu *c = r->c;
+
+    c->vcpu.ops->reset(&c->vcpu);
+    c->cr0 = CR0_ET | CR0_NE | CR0_MP | (mode ? CR0_PE : 0);
+    c->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
+    c->xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX;
+    memset(c->gpr, 0, sizeof c->gpr);
+    flat_segments(c, mode);
+    if (mode == RIG_64) {
+        put64(r, 0x100000, 0x101000 | 7);
+        put64(r, 0x101000, 0x102000 | 7);
+        for (uint64_t n = 0; n < 8; n++)
+            put64(r, 0x102000 + n * 8, n << 21 | 0x87);
+        c->cr3 = 0x100000;
+        c->cr4 |= CR4_PAE;
+        c->cr0 |= CR0_PG;
+        c->efer = EFER_LME | EFER_LMA | EFER_SCE | EFER_NXE;
+    }
+    c->gpr[R_RSP] = mode == RIG_16 ? 0xf000 : RIG_STACK;
+    c->rip = mode == RIG_16 ? 0 : RIG_CODE;
+    x86_set_rflags(c, FL_1);
+    x86_update_mode(c);
+    x86_tlb_flush_all(c);
+}
+
+bool rig_run(Rig *r, unsigned ms)
+{
+    gint64 end = g_get_monotonic_time() + ms * 1000;
+    unsigned before = r->exits;
+
+    r->c->vcpu.halted = false;
+    machine_start(r->m);
+    while (r->exits == before && g_get_monotonic_time() < end && r->m->state == RUN_RUNNING) {
+        machine_loop_once(r->m, false);
+        machine_unlock();
+        g_usleep(20);
+        machine_lock();
+    }
+    machine_stop(r->m, RUN_PAUSED);
+    return r->exits != before;
+}
+
+bool rig_exec(Rig *r, RigMode mode, const void *code, size_t len)
+{
+    static const uint8_t tail[] = { 0xe6, RIG_EXIT, 0xf4 };
+
+    rig_mode(r, mode);
+    rig_put(r, RIG_CODE, code, len);
+    rig_put(r, RIG_CODE + len, tail, sizeof tail);
+    return rig_run(r, 5000);
+}

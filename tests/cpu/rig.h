@@ -1,0 +1,36 @@
+/*
+ * rig: a machine of RAM and CPUs and nothing else, for tests that run a few instructions.
+ *
+ * 16 MiB of RAM at 0. Port RIG_EXIT: a write stops the run. Code starts in the mode asked for with
+ * flat segments, paging off (64-bit: identity-mapped by 2 MiB pages, tables at 1 MiB), stack at RIG_STACK.
+ */
+#ifndef TESTS_CPU_RIG_H
+#define TESTS_CPU_RIG_H
+
+#include "target/x86/cpuid.h"
+#include "target/x86/flags.h"
+#include "target/x86/operand.h"
+
+enum { RIG_RAM = 16 << 20, RIG_CODE = 0x10000, RIG_DATA = 0x20000, RIG_STACK = 0x80000, RIG_EXIT = 0xf4 };
+typedef enum { RIG_16, RIG_32, RIG_64 } RigMode;
+
+typedef struct Rig {
+    Machine *m;
+    X86Model *model;
+    X86Cpu *c;                  /* CPU 0 */
+    Region ram, exit;
+    unsigned exits;             /* writes to the exit port so far */
+    uint32_t exit_code;         /* last value written there */
+} Rig;
+
+Rig *rig_new(const char *engine, unsigned cpus);
+void rig_free(Rig *r);
+/* Fresh registers in mode, rip = RIG_CODE. Memory is kept. */
+void rig_mode(Rig *r, RigMode mode);
+void rig_put(Rig *r, uint64_t addr, const void *bytes, size_t len);
+/* Runs until the exit port is written, or ms have passed (false), or the CPU halts for good. */
+bool rig_run(Rig *r, unsigned ms);
+/* Code bytes, then "out 0xf4, al"; run; the registers can be read after. */
+bool rig_exec(Rig *r, RigMode mode, const void *code, size_t len);
+
+#endif
