@@ -31,6 +31,8 @@ Rig *rig_new(const char *engine, unsigned cpus)
     region_add(&m->mem_root, &r->ram, 0, 0);
     region_init_io(&r->exit, "exit", &exit_ops, r, 4);
     region_add(&m->port_root, &r->exit, RIG_EXIT, 0);
+    region_init_io(&r->exit_mem, "exit-mem", &exit_ops, r, 4);
+    region_add(&m->mem_root, &r->exit_mem, RIG_EXIT_MEM, 1);
     if (m->accel->create && !m->accel->create(m, NULL, &err))
         g_error("%s", err->message);
     r->model = x86_model_parse("max", &err);
@@ -53,6 +55,7 @@ void rig_free(Rig *r)
     x86_model_free(r->model);
     region_destroy(&r->ram);
     region_destroy(&r->exit);
+    region_destroy(&r->exit_mem);
     g_free(r);
 }
 

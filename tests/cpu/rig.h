@@ -1,7 +1,7 @@
 /*
  * rig: a machine of RAM and CPUs and nothing else, for tests that run a few instructions.
  *
- * 16 MiB of RAM at 0. Port RIG_EXIT: a write stops the run. Code starts in the mode asked for with
+ * 16 MiB of RAM at 0. A write to port RIG_EXIT or address RIG_EXIT_MEM stops the run. Code starts in the mode asked for with
  * flat segments, paging off (64-bit: identity-mapped by 2 MiB pages, tables at 1 MiB), stack at RIG_STACK.
  */
 #ifndef TESTS_CPU_RIG_H
@@ -11,14 +11,15 @@
 #include "target/x86/flags.h"
 #include "target/x86/operand.h"
 
-enum { RIG_RAM = 16 << 20, RIG_CODE = 0x10000, RIG_DATA = 0x20000, RIG_STACK = 0x80000, RIG_EXIT = 0xf4 };
+enum { RIG_RAM = 16 << 20, RIG_CODE = 0x10000, RIG_DATA = 0x20000, RIG_STACK = 0x80000, RIG_EXIT = 0xf4,
+       RIG_EXIT_MEM = 0xf00000 };
 typedef enum { RIG_16, RIG_32, RIG_64 } RigMode;
 
 typedef struct Rig {
     Machine *m;
     X86Model *model;
     X86Cpu *c;                  /* CPU 0 */
-    Region ram, exit;
+    Region ram, exit, exit_mem;
     unsigned exits;             /* writes to the exit port so far */
     uint32_t exit_code;         /* last value written there */
 } Rig;
