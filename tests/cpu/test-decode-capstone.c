@@ -132,6 +132,8 @@ static bool capstone_quirk(const cs_insn *ci, const X86Insn *i, const uint8_t *b
 /* Instructions quern does not offer: capstone knows them, we say #UD. */
 static bool not_offered(const cs_insn *ci)
 {
+    if (ci->id == X86_INS_XTEST)
+        return true;
     for (unsigned g = 0; g < ci->detail->groups_count; g++)
         switch (ci->detail->groups[g]) {
         case X86_GRP_AVX512: case X86_GRP_3DNOW: case X86_GRP_FMA4: case X86_GRP_XOP: case X86_GRP_TBM:
