@@ -86,6 +86,9 @@ extern const BlockDriver block_drv_file, block_drv_host_device, block_drv_host_c
 int block_read_vec(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v);
 int block_write_vec(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v, unsigned flags);
 
+/* file.c: below n lies a regular file, so bytes past its end read as zero. */
+bool block_file_regular(BlockNode *n);
+
 /* graph.c */
 BlockNode *block_node_new(BlockGraph *g, const BlockDriver *drv, const char *filename, unsigned flags);
 /* Opens a file a driver needs beside n->file; obeys the reference rules (regular file or device). */

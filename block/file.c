@@ -435,6 +435,13 @@ bool block_file_claim(BlockNode *n, unsigned used, unsigned unshared, GError **e
     return f->no_lock || block_lock_add(f->fd, n->filename, &f->held, used, unshared, err);
 }
 
+bool block_file_regular(BlockNode *n)
+{
+    while (n && n->drv->kind != DRV_PROTOCOL)
+        n = n->file;
+    return n && n->drv->open == file_open && ((FileNode *)n->priv)->regular;
+}
+
 int block_file_fd(BlockNode *n)
 {
     return n->drv->open == file_open ? ((FileNode *)n->priv)->fd : -1;

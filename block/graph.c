@@ -17,7 +17,7 @@ enum { MAX_DEPTH = 64, PROBE_BYTES = 2048 };
 
 static const BlockDriver *const drivers[] = {
     &block_drv_raw, &block_drv_file, &block_drv_host_device, &block_drv_host_cdrom,
-    &block_drv_null_co, &block_drv_null_aio, NULL,
+    &block_drv_null_co, &block_drv_null_aio, &block_drv_qcow2, &block_drv_fault, &block_drv_record, NULL,
 };
 
 const BlockDriver *const *block_drivers(void) { return drivers; }

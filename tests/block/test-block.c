@@ -208,6 +208,6 @@ int main(int argc, char **argv)
     T(drive_second_writer_is_refused);
     T(blockdev_json_node_serves_a_device);
     T(quiesce_holds_requests_until_released);
-    (void)write_refused_by_probed_raw_reports_error;
+    T(write_refused_by_probed_raw_reports_error);
     return g_test_run();
 }
