@@ -212,6 +212,8 @@ static unsigned swap_in(Tr *t, Swap *s, unsigned g, bool written, const uint8_t 
         }
     }
     unsigned r = free_regs[s->n];
+    if (r == S1)
+        t->s1_group = -1;
     s->guest[s->n] = g;
     s->scratch[s->n] = r;
     s->put[s->n++] = written;
@@ -326,6 +328,7 @@ static void emit_memory(Tr *t, unsigned k, Enc *y, unsigned m)
 
     if (lea && a.index == S0) {     /* free r10 */
         e_lea(&t->e, true, S1, a);
+        t->s1_group = -1;
         a = m_base(S1, 0);
     }
     if (needs_host_flags(x))

@@ -9,7 +9,7 @@
 
 #include "target/x86/cpu.h"
 
-enum { IBTC_ENTRIES = 1 << 16, JIT_GROUPS = 8 };
+enum { IBTC_ENTRIES = 1 << 16, JIT_GROUPS = 16 };
 
 typedef struct JitEnv {
     uint64_t vbase;             /* guest RIP = vbase + offset of the instruction in its page */

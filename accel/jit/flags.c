@@ -111,6 +111,7 @@ static void save(Tr *t)
 {
     Emit *e = &t->e;
 
+    t->s1_group = -1;
     e_mov(e, true, S1, H_RAX);
     e8(e, 0x9f);                /* lahf */
     e8(e, 0x0f);
@@ -127,6 +128,8 @@ void fl_emit(Tr *t, FlagHome home, const Recipe *rc, unsigned s)
     bool w = rc->size == 8;
     int a = tr_host(rc->a), b = tr_host(rc->b);
 
+    if (s == S1 && home != FH_HOST)
+        t->s1_group = -1;
     if (home == FH_SAVED)
         restore_saved(e, s);
     if (home != FH_RECIPE)

@@ -50,6 +50,7 @@ void mem_ea(Tr *t, const TInsn *x, unsigned s)
     }
     if (i->index != BASE_NONE)
         m.index = tr_get(t, i->index, m.base == s ? S1 : s);
+    t->s1_group = m.index == S1 ? -1 : t->s1_group;
     if (m.base == H_NONE && m.index == H_NONE)
         e_mov_i(e, s, w ? (uint64_t)(int64_t)i->disp : (uint32_t)i->disp);
     else if (m.index == H_NONE && !m.disp)
@@ -73,19 +74,25 @@ static Slow *add_slow(Tr *t, uint8_t *at, unsigned k)
     return s;
 }
 
-void mem_check(Tr *t, unsigned k, unsigned size, bool write)
+void mem_lookup(Tr *t, bool write)
 {
     Emit *e = &t->e;
     int32_t tlb = (int32_t)(offsetof(X86Cpu, tlb) + t->bank * sizeof(TlbEntry) * TLB_ENTRIES);
 
-    fl_clobber(t, t->t[k].live_in);
     e_mov(e, false, S1, S0);
     e_shift_i(e, false, 5, S1, 7);
     e_alu_ri(e, false, 4, S1, TAG_MASK);
     e_rm(e, true, 0x33, S0, m_gsb(S1, tlb + (write ? offsetof(TlbEntry, tag_w) : offsetof(TlbEntry, tag_r))));
     e_ld(e, true, S1, m_gsb(S1, tlb + offsetof(TlbEntry, host_page)));
-    e_alu_ri(e, true, 7, S0, TLB_PAGE - size);
-    add_slow(t, e_jcc_fwd(e, CC_A), k);
+    t->s1_group = -1;
+}
+
+void mem_check(Tr *t, unsigned k, unsigned size, bool write)
+{
+    fl_clobber(t, t->t[k].live_in);
+    mem_lookup(t, write);
+    e_alu_ri(&t->e, true, 7, S0, TLB_PAGE - size);
+    add_slow(t, e_jcc_fwd(&t->e, CC_A), k);
 }
 
 /* [rSP + disp] with a full-width address. */
@@ -98,6 +105,8 @@ HMem mem_operand(Tr *t, unsigned k, unsigned size, bool write)
 {
     const X86Insn *i = t->t[k].i;
 
+    if (t->t[k].mem.group >= 0)
+        return group_operand(t, &t->t[k].mem);
     if (on_stack(t, i)) {
         mem_stack(t, k, HSP, i->disp, size);
         return m_bi(HSP, S1, 0, i->disp);
@@ -124,6 +133,15 @@ void mem_stack(Tr *t, unsigned k, unsigned base, int32_t disp, unsigned size)
     s->base = base;
     s->size = size;
     e_ld(e, true, S1, m_gs(GS_ENV(stk_delta) + 8 * t->bank));
+    t->s1_group = -1;
+}
+
+HMem mem_stack_operand(Tr *t, unsigned k, int32_t disp, unsigned size)
+{
+    if (t->t[k].stk.group >= 0)
+        return group_operand(t, &t->t[k].stk);
+    mem_stack(t, k, HSP, disp, size);
+    return m_bi(HSP, S1, 0, disp);
 }
 
 void mem_slow_resume(Tr *t)

@@ -51,7 +51,7 @@ static void refresh_env(JitCpu *j)
     jit_check_tlb(c);
 }
 
-static JitBlock *find_block(JitCpu *j, uint64_t lin)
+static JitBlock *find_block(JitCpu *j, uint64_t lin, uint32_t mode)
 {
     X86Cpu *c = j->c;
     X86Fetch f;
@@ -62,15 +62,15 @@ static JitBlock *find_block(JitCpu *j, uint64_t lin)
     j->st.lookups++;
     if (!f.host)
         return NULL;
-    b = jit_block_find(j, f.host + (lin & (TLB_PAGE - 1)), c->mode);
+    b = jit_block_find(j, f.host + (lin & (TLB_PAGE - 1)), mode);
     if (b)
         return b;
-    b = jit_translate(j, &f, lin & (TLB_PAGE - 1), c->mode);
+    b = jit_translate(j, &f, lin & (TLB_PAGE - 1), mode);
     if (!b && j->want_flush) {
         j->want_flush = false;
         j->pending_exit = NULL;
         jit_flush(j);
-        b = jit_translate(j, &f, lin & (TLB_PAGE - 1), c->mode);
+        b = jit_translate(j, &f, lin & (TLB_PAGE - 1), mode);
     }
     return b;
 }
@@ -152,7 +152,8 @@ static void turn(JitCpu *j)
     JitBlock *b = NULL;
 
     if (translatable(c->mode))
-        b = find_block(j, c->mode & MODE_CS64 ? c->rip : (uint32_t)c->rip);
+        b = find_block(j, c->mode & MODE_CS64 ? c->rip : (uint32_t)c->rip,
+                       c->mode | (from && from->nogroup ? MODE_JIT_NOGROUP : 0));
     from = j->pending_exit;     /* a flush takes it away */
     j->pending_exit = NULL;
     if (!b) {
@@ -163,7 +164,7 @@ static void turn(JitCpu *j)
     refresh_env(j);
     if (from)
         jit_link(j, from, b);
-    else
+    else if (!(b->mode & MODE_JIT_NOGROUP))
         jit_ibtc_set(j, c->rip, b->ientry);
     after_exit(j, enter(j, b));
 }

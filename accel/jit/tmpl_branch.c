@@ -136,11 +136,11 @@ static void push_return(Tr *t, unsigned k)
 {
     int32_t w = word(t);
     Emit *e = &t->e;
+    HMem m = mem_stack_operand(t, k, -w, w);
 
-    mem_stack(t, k, HSP, -w, w);
     e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
     e_lea(e, t->code64, S0, m_base(S0, t->t[k].next));
-    e_st(e, t->code64, m_bi(HSP, S1, 0, -w), S0);
+    e_st(e, t->code64, m, S0);
     fl_rsp_moves(t, -w, FL_ALL, S0);
     e_lea(e, t->code64, HSP, m_base(HSP, -w));
 }
@@ -185,8 +185,7 @@ static bool ret(Tr *t, unsigned k)
     int32_t w = word(t), by = w + (i->opcode == 0xc2 ? (uint16_t)i->imm : 0);
     Emit *e = &t->e;
 
-    mem_stack(t, k, HSP, 0, w);
-    e_ld(e, t->code64, S0, m_bi(HSP, S1, 0, 0));
+    e_ld(e, t->code64, S0, mem_stack_operand(t, k, 0, w));
     fl_rsp_moves(t, by, FL_ALL, S1);
     e_lea(e, t->code64, HSP, m_base(HSP, by));
     fl_host(t, S1);

@@ -22,6 +22,7 @@ static bool emit_lea(Tr *t, unsigned k)
     }
     if (i->index != BASE_NONE)
         m.index = tr_get(t, i->index, S1);
+    t->s1_group = m.index == S1 ? -1 : t->s1_group;
     if (m.base == H_NONE && m.index == H_NONE)
         e_mov_i(e, r, i->opsize == 8 && i->adsize == 8 ? (uint64_t)(int64_t)i->disp : (uint32_t)i->disp);
     else

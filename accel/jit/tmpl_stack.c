@@ -14,9 +14,10 @@ static void push_reg(Tr *t, unsigned k, unsigned g)
     const TInsn *x = &t->t[k];
     int32_t w = word(t);
 
-    mem_stack(t, k, HSP, -w, w);
+    HMem m = mem_stack_operand(t, k, -w, w);
     unsigned r = tr_get(t, g, S0);
-    e_st(&t->e, t->code64, m_bi(HSP, S1, 0, -w), r);
+
+    e_st(&t->e, t->code64, m, r);
     move_sp(t, -w, x->live_out);
     mem_slow_resume(t);
 }
@@ -25,8 +26,7 @@ static void push_imm(Tr *t, unsigned k, int32_t imm)
 {
     int32_t w = word(t);
 
-    mem_stack(t, k, HSP, -w, w);
-    e_st_i(&t->e, t->code64, m_bi(HSP, S1, 0, -w), imm);
+    e_st_i(&t->e, t->code64, mem_stack_operand(t, k, -w, w), imm);
     move_sp(t, -w, t->t[k].live_out);
     mem_slow_resume(t);
 }
@@ -36,9 +36,8 @@ static void pop_reg(Tr *t, unsigned k, unsigned g)
     const TInsn *x = &t->t[k];
     int32_t w = word(t);
     int h = tr_host(g);
-    HMem m = m_bi(HSP, S1, 0, 0);
+    HMem m = mem_stack_operand(t, k, 0, w);
 
-    mem_stack(t, k, HSP, 0, w);
     fl_writes(t, 1u << g, x->live_out, S0);
     if (g == R_RSP) {
         e_ld(&t->e, t->code64, HSP, m);
@@ -57,9 +56,9 @@ static void push_mem(Tr *t, unsigned k)
 
     e_ld(&t->e, t->code64, S0, m);
     e_st(&t->e, true, m_gs(GS_ENV(tmp)), S0);
-    mem_stack(t, k, HSP, -w, w);
+    m = mem_stack_operand(t, k, -w, w);
     e_ld(&t->e, true, S0, m_gs(GS_ENV(tmp)));
-    e_st(&t->e, t->code64, m_bi(HSP, S1, 0, -w), S0);
+    e_st(&t->e, t->code64, m, S0);
     move_sp(t, -w, t->t[k].live_out);
     mem_slow_resume(t);
 }

@@ -8,6 +8,11 @@
 
 enum { FL_ALL = FL_ARITH, MAX_SLOW = 2 * JIT_MAX_INSNS };
 
+typedef struct Access {         /* a memory access that belongs to a group */
+    int8_t group;               /* -1: none */
+    int32_t pos;                /* its first byte, on the group's scale */
+} Access;
+
 typedef struct TInsn {          /* a guest instruction of the block */
     const X86Insn *i;
     const X86Row *row;
@@ -16,8 +21,7 @@ typedef struct TInsn {          /* a guest instruction of the block */
     uint16_t rd, kill;          /* flags read, surely overwritten */
     uint16_t live_in, live_out;
     bool touches;               /* reads or changes host flags */
-    int8_t group;               /* access group, or -1 */
-    bool group_first;
+    Access mem, stk;            /* of the memory operand; of push, pop, call, ret */
 } TInsn;
 
 typedef struct Slow {           /* out-of-line continuation of instruction k by its C body */
@@ -38,13 +42,18 @@ typedef struct ExitTmp {
     bool flags_dead;            /* X_POLL: the target does not read flags */
     FlagHome home;              /* X_NOGROUP: state of flags there */
     Recipe rc;
+    uint8_t *retry;             /* stack group: after a refill */
+    int32_t disp;
+    uint16_t size;
 } ExitTmp;
 
-typedef struct Group {          /* accesses proved by one check: [base + lo, base + hi) */
+typedef struct Group {          /* accesses proved by one check; see group.c */
     uint8_t base;               /* guest register */
-    bool write, stack;
-    int32_t lo, hi;
+    bool write;
     uint8_t count;
+    uint16_t first;             /* instruction with the first access */
+    int32_t lo, hi;             /* bytes, relative to base at the start of its epoch */
+    int32_t first_pos, first_disp;      /* of the first access: on that scale; its displacement */
 } Group;
 
 typedef struct Tr {
@@ -61,7 +70,7 @@ typedef struct Tr {
     uint64_t entry, ientry, peek_lines;
     Group groups[JIT_GROUPS];
     unsigned n_groups;
-    int32_t rsp_delta;          /* RSP now minus RSP at the group check */
+    int s1_group;               /* r11 holds this group's host address; -1: none */
     TInsn t[JIT_MAX_INSNS];
     InsnMark marks[JIT_MAX_INSNS];
     Recipe recipes[JIT_MAX_INSNS];
@@ -96,6 +105,10 @@ void mem_check(Tr *t, unsigned k, unsigned size, bool write);
 HMem mem_operand(Tr *t, unsigned k, unsigned size, bool write);   /* ea + check, or group */
 /* Through the stack cache: afterwards [base + r11 + disp], base a host register; r10 is free. */
 void mem_stack(Tr *t, unsigned k, unsigned base, int32_t disp, unsigned size);
+/* r10 = address: r10 = offset in its page if the TLB has it, r11 = host page. No jump yet. */
+void mem_lookup(Tr *t, bool write);
+/* The stack access of push, pop, call, ret. */
+HMem mem_stack_operand(Tr *t, unsigned k, int32_t disp, unsigned size);
 void mem_slow_resume(Tr *t);                    /* slow paths since the instruction began come back here */
 
 /* copy.c */
@@ -117,6 +130,7 @@ void tr_mark(Tr *t, unsigned k);                /* the host instruction of k fol
 
 /* group.c */
 void group_plan(Tr *t);
-void group_start(Tr *t, unsigned k);
+void group_start(Tr *t, unsigned k);            /* checks of groups that begin with k */
+HMem group_operand(Tr *t, const Access *a);     /* r10 stays free */
 
 #endif

@@ -34,7 +34,7 @@ static void add_insn(Tr *t, X86Insn *i, unsigned off)
 {
     TInsn *x = &t->t[t->n++];
 
-    *x = (TInsn) { .i = i, .row = x86_row(i), .raw = t->page + off, .off = off, .next = off + i->len, .group = -1 };
+    *x = (TInsn) { .i = i, .row = x86_row(i), .raw = t->page + off, .off = off, .next = off + i->len };
     fl_effects(x);
     if (wants_fpu(x->row))
         t->uses = USES_FPU;
@@ -86,6 +86,7 @@ void tr_cbody_call(Tr *t, unsigned k, bool ends)
 
     e_mov_i(e, S0, t->t[k].next);
     e_mov_i(e, S1, (uint64_t)(uintptr_t)t->t[k].i);
+    t->s1_group = -1;
     e_call(e, ends ? t->j->stubs.cbody_end : t->j->stubs.cbody[t->uses]);
 }
 
@@ -166,10 +167,27 @@ static void emit_insn(Tr *t, unsigned k)
     const TInsn *x = &t->t[k];
 
     mark_start(t, k, e_here(&t->e));
+    group_start(t, k);
     if (copy_ok(t, x))
         copy_emit(t, k);
     else if (!tmpl_int(t, k) && !tmpl_stack(t, k) && !tmpl_branch(t, k))
         tmpl_cbody(t, k);
+}
+
+/* Out of line: the stack cache held another page. Tries again if the right one can be had. */
+static void emit_refill(Tr *t, unsigned base, int32_t disp, unsigned size, uint8_t *retry)
+{
+    Emit *e = &t->e;
+    uint8_t *crossing;
+
+    e_lea(e, true, S0, m_base(base, disp));
+    e_mov(e, false, S1, S0);
+    e_alu_ri(e, false, 4, S1, TLB_PAGE - 1);
+    e_alu_ri(e, false, 7, S1, TLB_PAGE - size);
+    crossing = e_jcc8_fwd(e, 0x77);
+    e_call(e, t->j->stubs.stk_fill[t->bank]);
+    e_jcc(e, CC_E, e_rx(e, retry));
+    e_bind8(e, crossing);
 }
 
 static void emit_slow(Tr *t, const Slow *s)
@@ -177,23 +195,15 @@ static void emit_slow(Tr *t, const Slow *s)
     Emit *e = &t->e;
 
     e_bind(e, s->at);
-    if (s->retry) {
-        uint8_t *crossing;
-
-        e_lea(e, true, S0, m_base(s->base, s->disp));
-        e_mov(e, false, S1, S0);
-        e_alu_ri(e, false, 4, S1, TLB_PAGE - 1);
-        e_alu_ri(e, false, 7, S1, TLB_PAGE - s->size);
-        crossing = e_jcc8_fwd(e, 0x77);
-        e_call(e, t->j->stubs.stk_fill[t->bank]);
-        e_jcc(e, CC_E, e_rx(e, s->retry));
-        e_bind8(e, crossing);
-    }
+    if (s->retry)
+        emit_refill(t, s->base, s->disp, s->size, s->retry);
     fl_emit(t, s->home, &s->rc, S1);
     tr_cbody_call(t, s->k, !s->resume);
     if (s->resume)
         e_jmp(e, e_rx(e, s->resume));
 }
+
+static bool is_chained(const ExitTmp *x) { return x->kind == X_CHAIN || x->kind == X_NOGROUP; }
 
 static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
 {
@@ -201,9 +211,17 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
     const JitStubs *st = &t->j->stubs;
 
     e_bind(e, x->at);
-    if (x->kind == X_CHAIN) {
+    if (is_chained(x)) {
         out->patch = x->at;
+        if (x->kind == X_NOGROUP) {
+            if (x->retry)
+                emit_refill(t, HSP, x->disp, x->size, x->retry);
+            fl_emit(t, x->home, &x->rc, S1);
+            out->patch = e_jmp_fwd(e);
+            e_bind(e, out->patch);
+        }
         out->off = x->toff;
+        out->nogroup = x->kind == X_NOGROUP;
         out->stub = e_rx(e, e_here(e));
         e_mov_i(e, S1, (uint64_t)(uintptr_t)out);
         e_jmp(e, st->exit_chain);
@@ -224,7 +242,7 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     JitBlock *b;
 
     for (unsigned n = 0; n < t->n_exits; n++)
-        chains += t->exits[n].kind == X_CHAIN;
+        chains += is_chained(&t->exits[n]);
     b = jit_arena(j, sizeof *b + chains * sizeof(JitExit) + t->n * sizeof(InsnMark) + t->n_recipes * sizeof(Recipe));
     b->exits = (JitExit *)(b + 1);
     b->marks = (InsnMark *)(b->exits + chains);
@@ -232,7 +250,7 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     for (unsigned n = 0; n < t->n_slow; n++)
         emit_slow(t, &t->slow[n]);
     for (unsigned n = 0; n < t->n_exits; n++) {
-        JitExit *x = t->exits[n].kind == X_CHAIN ? &b->exits[out++] : NULL;
+        JitExit *x = is_chained(&t->exits[n]) ? &b->exits[out++] : NULL;
 
         if (x)
             x->from = b;
@@ -241,7 +259,7 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     if (t->e.full)
         return NULL;
     b->key = t->page + t->t[0].off;
-    b->mode = t->mode;
+    b->mode = t->mode | (t->nogroup ? MODE_JIT_NOGROUP : 0);
     b->n = t->n;
     b->len = t->t[t->n - 1].next - t->t[0].off;
     b->uses = t->uses;
@@ -272,7 +290,8 @@ static void start(Tr *t, JitCpu *j, const X86Fetch *f, uint32_t mode)
     t->j = j;
     t->c = j->c;
     t->page = f->host;
-    t->mode = mode;
+    t->mode = mode & ~MODE_JIT_NOGROUP;
+    t->nogroup = mode & MODE_JIT_NOGROUP;
     t->code64 = mode & MODE_CS64;
     t->bank = j->c->data_bank;
     t->e = (Emit) { .p = k->rw + k->used, .end = k->rw + MIN(k->size, k->used + MAX_CODE),
@@ -299,6 +318,7 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
     for (unsigned k = 0; k < t.n; k++)
         t.t[k].i = &kept[k];
     fl_liveness(&t, live_at_end(&t));
+    group_plan(&t);
     emit_ientry(&t);
     t.entry = e_rx(&t.e, e_here(&t.e));
     if (t.uses)

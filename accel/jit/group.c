@@ -1,0 +1,230 @@
+/*
+ * group: one TLB check for several accesses through the same base register.
+ *
+ * Accesses at constant distances from a register's value at one point of the block, no further
+ * apart than GROUP_SPAN, are proved together where the first of them stands: all bytes lie in one
+ * page that may be accessed. The host address of the lowest byte goes to env.group[]. When the
+ * proof fails, the block is left before that instruction for a variant of the rest translated
+ * without groups, so faults still come in the exact order. Nothing inside a block can take a
+ * proved page away: flushes end blocks, and other threads' requests wait for the attention word.
+ */
+#include "accel/jit/trans_int.h"
+
+enum { GROUP_SPAN = 512, STACK_SPAN = 1024 };
+
+typedef struct Plan {
+    Tr *t;
+    int8_t cur[16];             /* group a register feeds now, or -1 */
+    int32_t delta[16];          /* its value minus that at the start of its epoch */
+} Plan;
+
+static void kill_regs(Plan *p, uint32_t mask)
+{
+    for (unsigned g = 0; g < 16; g++) {
+        if (mask >> g & 1) {
+            p->cur[g] = -1;
+            p->delta[g] = 0;
+        }
+    }
+}
+
+static void add_access(Plan *p, unsigned k, unsigned g, int32_t disp, unsigned size, bool write, Access *a)
+{
+    Tr *t = p->t;
+    int32_t d = p->delta[g] + disp;
+    Group *q = p->cur[g] >= 0 ? &t->groups[p->cur[g]] : NULL;
+
+    if (q) {
+        int32_t lo = MIN(q->lo, d), hi = MAX(q->hi, d + (int32_t)size);
+
+        if (hi - lo > (g == R_RSP ? STACK_SPAN : GROUP_SPAN)) {
+            q = NULL;
+        } else {
+            q->lo = lo;
+            q->hi = hi;
+        }
+    }
+    if (!q) {
+        if (t->n_groups == JIT_GROUPS || ABS((int64_t)d) > 1 << 30)
+            return;
+        p->cur[g] = t->n_groups;
+        q = &t->groups[t->n_groups++];
+        *q = (Group) { .base = g, .lo = d, .hi = d + (int32_t)size, .first = k, .first_pos = d, .first_disp = disp };
+    }
+    q->count++;
+    q->write |= write;
+    a->group = q - t->groups;
+    a->pos = d;
+}
+
+/* ADD, SUB, INC, DEC, LEA of a register by a constant, at full width. */
+static bool const_step(const Tr *t, const X86Insn *i, unsigned *g, int32_t *by)
+{
+    unsigned full = t->code64 ? 8 : 4;
+
+    if (i->map != MAP_1 || i->opsize != full)
+        return false;
+    *g = i->rm;
+    if ((i->opcode == 0x81 || i->opcode == 0x83) && i->is_reg && (i->reg == 0 || i->reg == 5)) {
+        *by = i->reg ? -(int32_t)i->imm : (int32_t)i->imm;
+        return true;
+    }
+    if (i->opcode == 0xff && i->is_reg && i->reg < 2) {
+        *by = i->reg ? -1 : 1;
+        return true;
+    }
+    if (i->opcode == 0x8d && i->base == i->reg && i->index == BASE_NONE && i->adsize == full) {
+        *g = i->reg;
+        *by = i->disp;
+        return true;
+    }
+    return false;
+}
+
+/* What push, pop, call and ret do to the stack; false: not one of them. */
+static bool stack_effect(const Tr *t, const TInsn *x, int32_t *disp, bool *write, int32_t *by)
+{
+    const X86Insn *i = x->i;
+    int32_t w = t->code64 ? 8 : 4;
+    bool push = (i->opcode >= 0x50 && i->opcode < 0x58) || i->opcode == 0x68 || i->opcode == 0x6a || i->opcode == 0xe8 ||
+                (i->opcode == 0xff && (i->reg == 6 || i->reg == 2));
+    bool pop = (i->opcode >= 0x58 && i->opcode < 0x60) || i->opcode == 0xc3 || i->opcode == 0xc2;
+
+    if (i->map != MAP_1 || i->opsize != w || (!push && !pop))
+        return false;
+    *disp = push ? -w : 0;
+    *write = push;
+    *by = push ? -w : w;
+    return true;
+}
+
+static unsigned memory_operand(const TInsn *x)
+{
+    if (x->i->is_reg || x->row->lim & (LIM_NOSEGLIM | LIM_VSIB))
+        return 4;
+    for (unsigned n = 0; n < 4 && x->row->ops[n]; n++) {
+        unsigned kind = x86_opnds[x->row->ops[n]].kind;
+
+        if (kind == OK_RM || kind == OK_M || kind == OK_XRM || kind == OK_MMXRM)
+            return n;
+    }
+    return 4;
+}
+
+static void plan_insn(Plan *p, unsigned k)
+{
+    Tr *t = p->t;
+    TInsn *x = &t->t[k];
+    const X86Insn *i = x->i;
+    unsigned m = memory_operand(x), g;
+    int32_t disp, by;
+    bool write;
+
+    if (m < 4 && i->base < 16 && i->index == BASE_NONE && i->adsize == (t->code64 ? 8 : 4) && i->seg != S_FS &&
+        i->seg != S_GS && mem_ok(t, i)) {
+        unsigned size = x86_opnd_size(x->row->ops[m], i);
+
+        if (size)
+            add_access(p, k, i->base, i->disp, size, m == 0 && !(x->row->cls & CL_R), &x->mem);
+    }
+    if (stack_effect(t, x, &disp, &write, &by)) {
+        add_access(p, k, R_RSP, disp, t->code64 ? 8 : 4, write, &x->stk);
+        p->delta[R_RSP] += by;
+        if (i->opcode >= 0x58 && i->opcode < 0x60)
+            kill_regs(p, 1u << i->rm);
+    } else if (const_step(t, i, &g, &by)) {
+        p->delta[g] += by;
+        if (ABS(p->delta[g]) > 1 << 20)
+            kill_regs(p, 1u << g);
+    } else {
+        kill_regs(p, fl_gpr_written(x));
+    }
+}
+
+void group_plan(Tr *t)
+{
+    Plan p = { .t = t };
+
+    memset(p.cur, -1, sizeof p.cur);
+    for (unsigned k = 0; k < t->n; k++)
+        t->t[k].mem.group = t->t[k].stk.group = -1;
+    t->s1_group = -1;
+    if (t->nogroup || (!t->code64 && !(t->mode & MODE_SS32)))
+        return;
+    for (unsigned k = 0; k < t->n; k++)
+        plan_insn(&p, k);
+    for (unsigned k = 0; k < t->n; k++) {
+        TInsn *x = &t->t[k];
+
+        if (x->mem.group >= 0 && t->groups[x->mem.group].count < 2)
+            x->mem.group = -1;
+        if (x->stk.group >= 0 && t->groups[x->stk.group].count < 2)
+            x->stk.group = -1;
+    }
+}
+
+static ExitTmp *failing(Tr *t, unsigned k)
+{
+    static ExitTmp spare;
+    ExitTmp *x = t->n_exits < JIT_MAX_EXITS ? &t->exits[t->n_exits++] : &spare;
+
+    if (x == &spare)
+        t->e.full = true;
+    *x = (ExitTmp) { .at = e_jcc_fwd(&t->e, CC_A), .toff = t->t[k].off, .kind = X_NOGROUP, .home = t->home, .rc = t->rc };
+    return x;
+}
+
+static void check_stack(Tr *t, unsigned k, int32_t lo, unsigned len)
+{
+    Emit *e = &t->e;
+    uint8_t *again = e_here(e);
+    ExitTmp *x;
+
+    e_lea(e, true, S0, m_base(HSP, lo));
+    e_rm(e, true, 0x33, S0, m_gs(GS_ENV(stk_page) + 8 * t->bank));
+    e_alu_ri(e, true, 7, S0, TLB_PAGE - len);
+    x = failing(t, k);
+    x->retry = again;
+    x->disp = lo;
+    x->size = len;
+    e_ld(e, true, S1, m_gs(GS_ENV(stk_delta) + 8 * t->bank));
+    e_lea(e, true, S1, m_bi(HSP, S1, 0, lo));
+}
+
+static void check_base(Tr *t, unsigned k, const Group *g, int32_t lo, unsigned len)
+{
+    Emit *e = &t->e;
+
+    e_lea(e, true, S0, m_base(tr_get(t, g->base, S0), lo));
+    mem_lookup(t, g->write);
+    e_alu_ri(e, true, 7, S0, TLB_PAGE - len);
+    failing(t, k);
+    e_lea(e, true, S1, m_bi(S1, S0, 0, 0));
+}
+
+void group_start(Tr *t, unsigned k)
+{
+    for (unsigned n = 0; n < t->n_groups; n++) {
+        const Group *g = &t->groups[n];
+        int32_t lo = g->first_disp + g->lo - g->first_pos;
+
+        if (g->first != k || g->count < 2)
+            continue;
+        fl_clobber(t, t->t[k].live_in);
+        if (g->base == R_RSP)
+            check_stack(t, k, lo, g->hi - g->lo);
+        else
+            check_base(t, k, g, lo, g->hi - g->lo);
+        e_st(&t->e, true, m_gs(GS_ENV(group) + 8 * n), S1);
+        t->s1_group = n;
+    }
+}
+
+HMem group_operand(Tr *t, const Access *a)
+{
+    if (t->s1_group != a->group) {
+        e_ld(&t->e, true, S1, m_gs(GS_ENV(group) + 8 * a->group));
+        t->s1_group = a->group;
+    }
+    return m_base(S1, a->pos - t->groups[a->group].lo);
+}
