@@ -176,6 +176,8 @@ static const X86Row *find_row(Cursor *k, const X86Model *model)
         return NULL;
     if (op->modrm)
         k->modrm = next(k);
+    if (k->map == MAP_0F && (k->opcode & 0xfc) == 0x20)
+        k->modrm |= 0xc0;               /* MOV CRn, DRn: mod is ignored, the operand is a register */
     if (op->by_digit)
         at = x->lists[at + (k->modrm >= 0xc0) * 8 + (k->modrm >> 3 & 7)];
     for (; x->lists[at] != DECODE_LIST_END; at++)

@@ -113,6 +113,7 @@ static bool capstone_quirk(const cs_insn *ci, const X86Insn *i, const uint8_t *b
     const char *mn = ci ? ci->mnemonic : "";
 
     switch (id) {
+    case X86_INS_PINSRW:                        /* the register operand is 32 bits whatever REX.W */
     case X86_INS_NOP: case X86_INS_XCHG:        /* operands of hints, and of 90, are shown or not */
     case X86_INS_XLATB: case X86_INS_BOUND:
     case X86_INS_ENTER: case X86_INS_SALC:
@@ -126,14 +127,23 @@ static bool capstone_quirk(const cs_insn *ci, const X86Insn *i, const uint8_t *b
         return true;
     default: break;
     }
+    if (!legal && memchr(ci->detail->x86.prefix, 0xf0, 1))
+        return true;                            /* LOCK where it is not allowed */
+    if (legal && i->opsize == 8 && ci->size < i->len && ci->detail->x86.prefix[2] == 0x66 && x86_row(i)->cls & CL_BR)
+        return true;                            /* 66 with a near branch: 16 bits on AMD, ignored on Intel and here */
     return strstr(mn, "mov") == mn && legal && i->map == MAP_1 && (i->opcode == 0x8c || i->opcode == 0x8e);
 }
 
 /* Instructions quern does not offer: capstone knows them, we say #UD. */
 static bool not_offered(const cs_insn *ci)
 {
-    if (ci->id == X86_INS_XTEST)
+    switch (ci->id) {
+    case X86_INS_XTEST: case X86_INS_GETSEC: case X86_INS_XSAVES: case X86_INS_XSAVES64:
+    case X86_INS_XRSTORS: case X86_INS_XRSTORS64:
+    case X86_INS_SWAPGS:                        /* outside 64-bit code */
         return true;
+    default: break;
+    }
     for (unsigned g = 0; g < ci->detail->groups_count; g++)
         switch (ci->detail->groups[g]) {
         case X86_GRP_AVX512: case X86_GRP_3DNOW: case X86_GRP_FMA4: case X86_GRP_XOP: case X86_GRP_TBM:
