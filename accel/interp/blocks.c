@@ -49,6 +49,7 @@ void interp_forget_all(Interp *e)
     }
     g_hash_table_remove_all(e->pages);
     memset(e->jumps, 0, sizeof e->jumps);
+    e->last = NULL;
     memset(e->hash, 0, sizeof e->hash);
     e->arena_used = 0;
     e->current = NULL;
@@ -218,6 +219,8 @@ static Block *single(Interp *e, uint64_t lin)
     }
     b->insns[0].fn = interp_fast(&b->insns[0], c->mode);
     b->mode = c->mode;
+    b->insns[0].end = b->insns[0].len;
+    b->next[0].to = b->next[1].to = NULL;
     b->n = 1;
     b->len = b->insns[0].len;
     return b;
@@ -247,6 +250,7 @@ static Block *build(Interp *e, const X86Fetch *f, uint64_t lin)
         if (log_on(LOG_IN_ASM))
             log_insn(c, lin - off + at, i);
         at += i->len;
+        i->end = at - off;
         cls = x86_row(i)->cls;
         if (cls & (CL_BR | CL_END))
             break;

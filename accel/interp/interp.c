@@ -25,10 +25,34 @@ static void check_limit(X86Cpu *c, Interp *e, const Block *b)
     e->stop = b->insns + 1;
 }
 
+/* The block at lin, by way of what followed the last block before. */
+static inline Block *follow(Interp *e, X86Cpu *c, uint64_t lin)
+{
+    Block *from = e->last, *b;
+
+    if (__builtin_expect(from != NULL, 1)) {
+        unsigned k = lin != e->last_end;
+
+        b = from->next[k].to;
+        if (__builtin_expect(b && from->next[k].lin == lin && from->next[k].space == c->code_space &&
+                             b->mode == c->mode && !b->dead, 1))
+            return b;
+        b = interp_find(e, lin);
+        if (b != e->scratch && e->last) {       /* finding may have emptied the arena */
+            from->next[k].lin = lin;
+            from->next[k].space = c->code_space;
+            from->next[k].to = b;
+        }
+        return b;
+    }
+    return interp_find(e, lin);
+}
+
 void interp_run_block(Interp *e)
 {
     X86Cpu *c = e->c;
-    Block *b = interp_find(e, interp_lin(c));
+    uint64_t lin = interp_lin(c), rip = c->rip;
+    Block *b = follow(e, c, lin);
     const X86Insn *i = b->insns;
     uint32_t key = b->mode;
 
@@ -38,13 +62,15 @@ void interp_run_block(Interp *e)
         check_limit(c, e, b);
     do {
         c->insn = i;
-        c->rip += i->len;
+        c->rip = rip + i->end;
         i->fn(c, i);
         i++;
     } while (i < e->stop);
     c->vcpu.stat_insns += i - b->insns;
     e->current = NULL;
-    if (__builtin_expect(key & (MODE_TF | MODE_SHADOW), 0) || __builtin_expect(c->mode & MODE_SHADOW, 0))
+    e->last = b != e->scratch ? b : NULL;
+    e->last_end = lin + b->len;
+    if (__builtin_expect((key | c->mode) & (MODE_TF | MODE_SHADOW), 0))
         x86_boundary(c, key);
 }
 
@@ -53,6 +79,7 @@ void interp_unwound(Interp *e)
     if (e->current)
         e->c->vcpu.stat_insns += e->c->insn - e->current->insns;
     e->current = NULL;
+    e->last = NULL;
 }
 
 static VcpuExit interp_run(Vcpu *v)

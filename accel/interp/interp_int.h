@@ -15,6 +15,7 @@ struct Block {
     uint16_t n, len;            /* instructions, bytes */
     bool dead;                  /* its bytes changed: not to be entered again */
     Block *hash_next, *page_next;
+    struct { uint64_t lin, space; Block *to; } next[2];  /* what followed last: falling through, jumping */
     X86Insn insns[];
 };
 
@@ -39,6 +40,8 @@ struct Interp {
     SoftCode *code;
     const X86Insn *stop;        /* end of the current block, or nearer: leave there */
     Block *current;
+    Block *last;                /* ran to its end just now; NULL: do not link */
+    uint64_t last_end;          /* where falling through it leads, linear */
     Jump jumps[1 << JUMP_BITS];
     Block *hash[1 << HASH_BITS];
     GHashTable *pages;          /* host page -> CodePage */

@@ -45,6 +45,7 @@ struct X86Insn {
     uint8_t opcode, map;        /* last opcode byte; MAP_* */
     uint8_t modrm;              /* the byte itself: x87 keeps it in FOP */
     uint8_t imm2;               /* ENTER level; EXTRQ/INSERTQ second byte */
+    uint16_t end;               /* left 0 by the decoder: an engine's offset of the next instruction in its block */
 };
 
 enum { MAP_1, MAP_0F, MAP_38, MAP_3A, MAP_V0F, MAP_V38, MAP_V3A, MAP_COUNT };
