@@ -107,6 +107,7 @@ typedef struct InputHandler InputHandler;
 InputHandler *input_add(Ui *ui, const InputOps *ops, void *opaque);
 void input_del(InputHandler *h);
 void input_activate(InputHandler *h);           /* make it the one that gets events (guest enabled it) */
+void input_deactivate(InputHandler *h);          /* the others go first (guest does not use it) */
 void input_set_leds(InputHandler *h, bool scroll, bool num, bool caps);
 void ui_leds(Ui *ui, bool *scroll, bool *num, bool *caps);
 

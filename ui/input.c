@@ -42,6 +42,16 @@ void input_activate(InputHandler *h)
     h->ui->inputs->pdata[0] = h;
 }
 
+void input_deactivate(InputHandler *h)
+{
+    guint i;
+
+    if (!h->ui || !g_ptr_array_find(h->ui->inputs, h, &i))
+        return;
+    memmove(h->ui->inputs->pdata + i, h->ui->inputs->pdata + i + 1, (h->ui->inputs->len - 1 - i) * sizeof(gpointer));
+    h->ui->inputs->pdata[h->ui->inputs->len - 1] = h;
+}
+
 void input_set_leds(InputHandler *h, bool scroll, bool num, bool caps)
 {
     h->leds[0] = scroll;
