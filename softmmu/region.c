@@ -336,6 +336,14 @@ void addrspace_destroy(AddressSpace *as)
     memset(as, 0, sizeof *as);
 }
 
+void addrspace_unlisten(AddressSpace *as, const void *opaque)
+{
+    for (guint i = as->listeners->len; i-- > 0; ) {
+        if (g_array_index(as->listeners, RegionListener, i).opaque == opaque)
+            g_array_remove_index(as->listeners, i);
+    }
+}
+
 void addrspace_listen(AddressSpace *as, const RegionListener *l)
 {
     g_array_append_val(as->listeners, *l);

@@ -147,6 +147,7 @@ struct AddressSpace {
 void addrspace_init(AddressSpace *as, const char *name, Region *root);
 void addrspace_destroy(AddressSpace *as);
 void addrspace_listen(AddressSpace *as, const RegionListener *l);
+void addrspace_unlisten(AddressSpace *as, const void *opaque);          /* every listener with this opaque */
 FlatView *addrspace_view_ref(AddressSpace *as);         /* any thread */
 void flat_view_unref(FlatView *v);
 /* The range that contains addr, or NULL for a hole. */
