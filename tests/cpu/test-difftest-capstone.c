@@ -1,0 +1,334 @@
+/*
+ * test-difftest: the differential tester: a few seconds of it as a test, or as many cases as asked.
+ *
+ *   test-difftest-capstone --cases N [--seed S] [--classes int,x87,mmx,sse,avx] [--only MNEMONIC]
+ *                          [--engine step|interp|jit] [--insns N] [--compat] [--no-exceptions] [--case N]
+ */
+#include "tests/cpu/difftest.h"
+
+#include <capstone/capstone.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { BATCH = 256, MAX_REPORTS = 20 };
+
+typedef struct Run {
+    DtGen *gen;
+    DtEngine *engine;
+    const X86Model *model;
+    GHashTable *counts;         /* differing cases by mnemonic of the last reduced instruction */
+    uint64_t cases, differ;
+    unsigned reports;
+    bool quiet;
+} Run;
+
+/* ---- comparing ---- */
+
+static unsigned insn_at(const DtCase *k, uint64_t rip)
+{
+    unsigned i;
+
+    for (i = 0; i < k->n; i++) {
+        if (rip <= k->in.rip + k->at[i])
+            return i;
+    }
+    return k->n;
+}
+
+static void diff(GString *s, const char *what, uint64_t in, uint64_t host, uint64_t ours)
+{
+    g_string_append_printf(s, "  %-8s was %016" PRIx64 "  host %016" PRIx64 "  engine %016" PRIx64 "\n", what, in, host, ours);
+}
+
+static bool is_approximate(const DtCase *k, const char *const *names)
+{
+    for (unsigned i = 0; i < k->n; i++) {
+        if (g_strv_contains(names, x86_rows[k->row[i]].mnemonic))
+            return true;
+    }
+    return false;
+}
+/* x87 elementary functions: one unit in the last place, and C1 (rounded up) may differ. */
+static const char *const x87_functions[] = { "f2xm1", "fyl2x", "fyl2xp1", "fpatan", "fsin", "fcos", "fsincos", "fptan", NULL };
+static const char *const approximations[] = { "rcpps", "rcpss", "rsqrtps", "rsqrtss", "vrcpps", "vrcpss", "vrsqrtps", "vrsqrtss", NULL };
+
+static bool close80(uint64_t am, uint16_t ase, uint64_t bm, uint16_t bse)
+{
+    uint64_t d = am > bm ? am - bm : bm - am;
+
+    if (ase == bse)
+        return d <= 1;
+    /* A carry into the exponent. */
+    return (ase ^ bse) < 0x8000 && (ase + 1 == bse || bse + 1 == ase) && (am == 1ULL << 63 || bm == 1ULL << 63) && d >= 0x7ffffffffffffffeULL;
+}
+
+/* Text of the differences, or NULL. */
+static char *compare(const DtCase *k, const DtResult *h, const DtResult *q, const uint8_t *pool)
+{
+    static const char *const name[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                          "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
+    const DtRegs *a = &h->out, *b = &q->out;
+    bool functions = is_approximate(k, x87_functions), approx = is_approximate(k, approximations);
+    uint32_t fl = FL_ARITH | FL_DF | FL_AC;
+    GString *s = g_string_new(NULL);
+    unsigned i, j;
+
+    if (h->vector != q->vector || h->error != q->error || a->rip != b->rip)
+        g_string_append_printf(s, "  end      host vector %d error %x at +%" PRIx64 "  engine vector %d error %x at +%" PRIx64 "\n",
+                               h->vector, h->error, a->rip - k->in.rip, q->vector, q->error, b->rip - k->in.rip);
+    else if (h->vector == EXC_PF && h->cr2 != q->cr2)
+        diff(s, "cr2", 0, h->cr2, q->cr2);
+    fl &= ~dt_undefined_flags(k, insn_at(k, a->rip));
+    if ((a->rflags ^ b->rflags) & fl)
+        diff(s, "rflags", k->in.rflags, a->rflags & fl, b->rflags & fl);
+    for (i = 0; i < 16; i++) {
+        if (a->gpr[i] != b->gpr[i])
+            diff(s, name[i], k->in.gpr[i], a->gpr[i], b->gpr[i]);
+    }
+    if (a->mxcsr != b->mxcsr)
+        diff(s, "mxcsr", k->in.mxcsr, a->mxcsr, b->mxcsr);
+    if (a->cw != b->cw)
+        diff(s, "x87 cw", k->in.cw, a->cw, b->cw);
+    if ((a->sw ^ b->sw) & (functions ? ~0x200u : ~0u))
+        diff(s, "x87 sw", k->in.sw, a->sw, b->sw);
+    if (a->tags != b->tags)
+        diff(s, "x87 tags", k->in.tags, a->tags, b->tags);
+    for (i = 0; i < 8; i++) {
+        bool same = a->st[i].mant == b->st[i].mant && a->st[i].se == b->st[i].se;
+
+        if (!same && !(functions && close80(a->st[i].mant, a->st[i].se, b->st[i].mant, b->st[i].se)))
+            g_string_append_printf(s, "  st%u      was %04x %016" PRIx64 "  host %04x %016" PRIx64 "  engine %04x %016" PRIx64 "\n", i,
+                                   k->in.st[i].se, k->in.st[i].mant, a->st[i].se, a->st[i].mant, b->st[i].se, b->st[i].mant);
+    }
+    for (i = 0; i < 16 && !approx; i++) {
+        for (j = 0; j < 4; j++) {
+            if (a->ymm[i][j] != b->ymm[i][j]) {
+                g_autofree char *t = g_strdup_printf("ymm%u.%u", i, j);
+
+                diff(s, t, k->in.ymm[i][j], a->ymm[i][j], b->ymm[i][j]);
+            }
+        }
+    }
+    for (i = 0; i < DT_RW_SIZE && !approx && !functions; i++) {
+        if (h->mem[i] != q->mem[i]) {
+            g_string_append_printf(s, "  memory   +%04x was %02x  host %02x  engine %02x\n", i, pool[k->pool + i], h->mem[i], q->mem[i]);
+            break;
+        }
+    }
+    return g_string_free(s, s->len == 0);
+}
+
+/* ---- reducing and reporting ---- */
+
+static char *run_one(Run *r, const DtCase *k)
+{
+    DtResult *h = g_new0(DtResult, 1), *q = g_new0(DtResult, 1);
+    unsigned died;
+    char *text;
+
+    if (!dt_host_run(k, h, 1, dt_gen_pool(r->gen), &died)) {
+        text = g_strdup("  the host child died\n");
+    } else {
+        dt_engine_run(r->engine, k, q, dt_gen_pool(r->gen));
+        text = compare(k, h, q, dt_gen_pool(r->gen));
+    }
+    g_free(h);
+    g_free(q);
+    return text;
+}
+
+static DtCase without(const DtCase *k, unsigned i)
+{
+    unsigned from = k->at[i], to = i + 1 < k->n ? k->at[i + 1] : k->len, j;
+    DtCase c = *k;
+
+    memmove(c.code + from, c.code + to, k->len + 1 - to);
+    c.len -= to - from;
+    c.n--;
+    for (j = i; j < c.n; j++) {
+        c.at[j] = k->at[j + 1] - (to - from);
+        c.row[j] = k->row[j + 1];
+    }
+    return c;
+}
+
+static void reduce(Run *r, DtCase *k)
+{
+    for (unsigned i = k->n; i-- > 0 && k->n > 1;) {
+        DtCase c = without(k, i);
+        g_autofree char *t = run_one(r, &c);
+
+        if (t)
+            *k = c;
+    }
+}
+
+static void print_code(const DtCase *k)
+{
+    cs_insn *insn;
+    csh cs;
+    size_t n, i;
+
+    if (cs_open(CS_ARCH_X86, k->compat ? CS_MODE_32 : CS_MODE_64, &cs) != CS_ERR_OK)
+        return;
+    for (i = 0; i < k->n; i++) {
+        unsigned len = (i + 1 < k->n ? k->at[i + 1] : k->len) - k->at[i];
+
+        printf("#   +%02x ", k->at[i]);
+        for (n = 0; n < len; n++)
+            printf("%02x", k->code[k->at[i] + n]);
+        if (cs_disasm(cs, k->code + k->at[i], len, k->in.rip + k->at[i], 1, &insn) == 1) {
+            printf("  %s %s\n", insn->mnemonic, insn->op_str);
+            cs_free(insn, 1);
+        } else {
+            printf("  (%s)\n", x86_rows[k->row[i]].mnemonic);
+        }
+    }
+    cs_close(&cs);
+}
+
+static void report(Run *r, const DtCase *k, uint64_t n)
+{
+    DtCase c = *k;
+    g_autofree char *text = NULL;
+    const char *mn;
+
+    r->differ++;
+    reduce(r, &c);
+    mn = x86_rows[c.row[c.n - 1]].mnemonic;
+    g_hash_table_insert(r->counts, (char *)mn, GINT_TO_POINTER(GPOINTER_TO_INT(g_hash_table_lookup(r->counts, mn)) + 1));
+    if (GPOINTER_TO_INT(g_hash_table_lookup(r->counts, mn)) > 2 || r->reports++ >= MAX_REPORTS)
+        return;
+    text = run_one(r, &c);
+    printf("# case %" PRIu64 "%s: mxcsr %04x cw %04x sw %04x\n", n, c.compat ? " (32-bit)" : "", c.in.mxcsr, c.in.cw, c.in.sw);
+    print_code(&c);
+    printf("#%s\n", text ? text : " (not reproduced alone)");
+}
+
+static void run_batch(Run *r, uint64_t first, unsigned count)
+{
+    DtCase *k = g_new0(DtCase, count);
+    DtResult *h = g_new0(DtResult, count), *q = g_new0(DtResult, 1);
+    unsigned i, died = 0, from = 0;
+
+    for (i = 0; i < count; i++)
+        g_assert_true(dt_gen_case(r->gen, first + i, &k[i]));
+    while (from < count && !dt_host_run(k + from, h + from, count - from, dt_gen_pool(r->gen), &died)) {
+        if (from + died >= count)
+            break;
+        printf("# case %" PRIu64 ": the host child died\n", first + from + died);
+        print_code(&k[from + died]);
+        h[from + died].vector = -2;
+        from += died + 1;
+    }
+    for (i = 0; i < count; i++) {
+        g_autofree char *text = NULL;
+
+        if (h[i].vector == -2)
+            continue;
+        memset(q, 0, sizeof *q);
+        dt_engine_run(r->engine, &k[i], q, dt_gen_pool(r->gen));
+        text = compare(&k[i], &h[i], q, dt_gen_pool(r->gen));
+        if (text)
+            report(r, &k[i], first + i);
+    }
+    r->cases += count;
+    g_free(k);
+    g_free(h);
+    g_free(q);
+}
+
+static uint64_t run_cases(const char *engine, const DtOptions *o, uint64_t first, uint64_t count)
+{
+    g_autofree char *spec = dt_host_model();
+    GError *err = NULL;
+    X86Model *model = x86_model_parse(spec, &err);
+    Run r = { .counts = g_hash_table_new(g_str_hash, g_str_equal) };
+    GHashTableIter it;
+    gpointer key, val;
+    DtCase k;
+
+    g_assert_no_error(err);
+    r.model = model;
+    r.gen = dt_gen_new(model, o);
+    if (!dt_gen_case(r.gen, 0, &k)) {
+        printf("# no instructions of that kind\n");
+        return 0;
+    }
+    r.engine = dt_engine_new(engine, model, &err);
+    g_assert_no_error(err);
+    while (count) {
+        unsigned n = count < BATCH ? count : BATCH;
+
+        run_batch(&r, first, n);
+        first += n;
+        count -= n;
+    }
+    printf("# %" PRIu64 " cases, %" PRIu64 " differ\n", r.cases, r.differ);
+    g_hash_table_iter_init(&it, r.counts);
+    while (g_hash_table_iter_next(&it, &key, &val))
+        printf("#   %s: %d\n", (char *)key, GPOINTER_TO_INT(val));
+    g_hash_table_destroy(r.counts);
+    dt_engine_free(r.engine);
+    dt_gen_free(r.gen);
+    x86_model_free(model);
+    return r.differ;
+}
+
+/* ---- as a test ---- */
+
+static void check_class(gconstpointer classes)
+{
+    DtOptions o = { .seed = 1, .max_insns = 8, .classes = classes, .compat = true, .exceptions = true };
+
+    g_assert_cmpuint(run_cases("step", &o, 0, 20000), ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+    DtOptions o = { .seed = 1, .max_insns = 8, .exceptions = true };
+    gint64 cases = 0, seed = 1, one = -1;
+    gint insns = 8;
+    gboolean compat = FALSE, always = FALSE, no_exceptions = FALSE;
+    char *classes = NULL, *only = NULL, *engine = NULL;
+    const GOptionEntry options[] = {
+        { "cases", 'n', 0, G_OPTION_ARG_INT64, &cases, "number of cases", "N" },
+        { "case", 0, 0, G_OPTION_ARG_INT64, &one, "only this case", "N" },
+        { "seed", 's', 0, G_OPTION_ARG_INT64, &seed, "seed", "S" },
+        { "insns", 0, 0, G_OPTION_ARG_INT, &insns, "at most this many instructions", "N" },
+        { "classes", 'c', 0, G_OPTION_ARG_STRING, &classes, "int,x87,mmx,sse,avx", "LIST" },
+        { "only", 0, 0, G_OPTION_ARG_STRING, &only, "mnemonics that start so", "PREFIX" },
+        { "engine", 'e', 0, G_OPTION_ARG_STRING, &engine, "step, interp, jit", "NAME" },
+        { "compat", 0, 0, G_OPTION_ARG_NONE, &compat, "some 32-bit code", NULL },
+        { "compat-only", 0, 0, G_OPTION_ARG_NONE, &always, "32-bit code only", NULL },
+        { "no-exceptions", 0, 0, G_OPTION_ARG_NONE, &no_exceptions, "keep floating-point exceptions masked", NULL },
+        { NULL }
+    };
+    static const char *const list[] = { "int", "x87", "mmx", "sse", "avx" };
+    GOptionContext *ctx = g_option_context_new(NULL);
+    unsigned i;
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    g_option_context_add_main_entries(ctx, options, NULL);
+    g_option_context_set_ignore_unknown_options(ctx, TRUE);
+    g_option_context_set_help_enabled(ctx, argc > 1 && !strcmp(argv[1], "--help"));
+    g_option_context_parse(ctx, &argc, &argv, NULL);
+    g_option_context_free(ctx);
+    if (cases || one >= 0) {
+        o.seed = seed;
+        o.max_insns = CLAMP(insns, 1, DT_MAX_INSNS);
+        o.classes = classes;
+        o.only = only;
+        o.compat = compat;
+        o.always_compat = always;
+        o.exceptions = !no_exceptions;
+        return run_cases(engine ? engine : "step", &o, one >= 0 ? one : 0, one >= 0 ? 1 : cases) != 0;
+    }
+    g_test_init(&argc, &argv, NULL);
+    for (i = 0; i < G_N_ELEMENTS(list); i++) {
+        g_autofree char *path = g_strdup_printf("/difftest/%s", list[i]);
+
+        g_test_add_data_func(path, list[i], check_class);
+    }
+    return g_test_run();
+}
