@@ -2,7 +2,8 @@
  * tlb: the software TLB's layout, shared by the interpreter, generated code and the page walker.
  *
  * One bank per access mode, direct-mapped, indexed by VA bits 12 and up. A tag is the page's
- * virtual address, or TLB_INVALID (non-canonical, so (va ^ tag) is never below 4096). A tag is
+ * virtual address, or tlb_invalid(): an address of another index, so that (va ^ tag) is never below
+ * 4096 whatever va is, canonical or not. A tag is
  * withheld whenever a plain host access would be wrong: tag_r until A is set; tag_w until D is
  * set, and for ROM, MMIO, pages with code and pages whose dirty bits are clear; all three for MMIO.
  * host_page is the host address of the page's first byte. Own thread only.
@@ -28,6 +29,8 @@ typedef enum {
     TLB_BANKS
 } TlbBank;
 
+/* The tag that no address of entry `index` matches. */
+static inline uint64_t tlb_invalid(unsigned index) { return TLB_INVALID | (uint64_t)!index << 12; }
 static inline unsigned tlb_index(uint64_t va) { return (va >> 12) & (TLB_ENTRIES - 1); }
 
 #endif

@@ -189,8 +189,6 @@ static void cmpxchg(X86Cpu *c, const X86Insn *i)
         old = x86_gpr_rd(c, i, i->rm, size);
         if (old == acc)
             x86_gpr_wr(c, i, i->rm, size, src);
-        else if (size == 4)
-            x86_gpr_wr32(c, i->rm, old);        /* the destination is written back: upper half clears */
     } else {
         old = x86_cmpxchg_mem(c, x86_ea(c, i, size, true), size, i->flags & INSN_LOCK, acc, src);
     }

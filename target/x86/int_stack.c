@@ -94,9 +94,11 @@ static void enter(X86Cpu *c, const X86Insn *i)
 static void leave(X86Cpu *c, const X86Insn *i)
 {
     unsigned size = i->opsize;
-    uint64_t bp = c->gpr[R_RBP] & x86_sp_mask(c);
-    uint64_t v = x86_ld(c, x86_lin(c, S_SS, bp, size, false), size);
+    uint64_t bp = c->gpr[R_RBP] & x86_sp_mask(c), v;
 
+    if (c->mode & MODE_CS64 && (uint64_t)((int64_t)(bp << 16) >> 16) != bp)
+        x86_raise_err(c, EXC_SS, 0);
+    v = x86_ld(c, x86_lin(c, S_SS, bp, size, false), size);
     x86_set_sp(c, bp + size);
     x86_gpr_wr(c, i, R_RBP, size, v);
 }

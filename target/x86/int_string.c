@@ -210,12 +210,12 @@ static void compare(X86Cpu *c, const X86Insn *i, bool scas)
         done = up ? run_length(c, i, c->gpr[R_RDI] & x86_mask(i->adsize), dst, left) : 0;
         if (done && !scas)
             done = run_length(c, i, c->gpr[R_RSI] & x86_mask(i->adsize), src, done);
-        if (done && (scas || (p = x86_host_r(c, src, size, c->data_bank))) &&
-            (q = x86_host_r(c, dst, size, c->data_bank))) {
+        if (done && (q = x86_host_r(c, dst, size, c->data_bank)) &&
+            (scas || (p = x86_host_r(c, src, size, c->data_bank)))) {
             done = compare_run(p, scas ? 0 : size, q, done, size, while_equal, &a, &b);
         } else {
+            b = x86_ld(c, dst, size);           /* faults in this order */
             a = scas ? acc : x86_ld(c, src, size);
-            b = x86_ld(c, dst, size);
             done = 1;
         }
         if (!scas)

@@ -11,7 +11,7 @@ static void l1_drop(X86Cpu *c, unsigned bank, unsigned idx)
 {
     TlbEntry *e = &c->tlb[bank][idx];
 
-    e->tag_r = e->tag_w = e->tag_x = TLB_INVALID;
+    e->tag_r = e->tag_w = e->tag_x = tlb_invalid(idx);
     c->tlb_gen++;
     c->mmu->used[bank][idx / 64] &= ~(1ull << (idx % 64));
 }
@@ -21,9 +21,10 @@ static void l1_drop_bits(X86Cpu *c, unsigned bank, unsigned word, uint64_t bits)
 {
     c->mmu->used[bank][word] &= ~bits;
     while (bits) {
-        TlbEntry *e = &c->tlb[bank][word * 64 + (unsigned)__builtin_ctzll(bits)];
+        unsigned idx = word * 64 + (unsigned)__builtin_ctzll(bits);
+        TlbEntry *e = &c->tlb[bank][idx];
 
-        e->tag_r = e->tag_w = e->tag_x = TLB_INVALID;
+        e->tag_r = e->tag_w = e->tag_x = tlb_invalid(idx);
         bits &= bits - 1;
     }
 }
@@ -157,7 +158,7 @@ static void drop_big(X86Cpu *c, uint64_t va, unsigned shift)
             for (uint64_t bits = m->used[b][w] & m->big[b][w]; bits; bits &= bits - 1) {
                 unsigned idx = w * 64 + (unsigned)__builtin_ctzll(bits);
                 TlbEntry *e = &c->tlb[b][idx];
-                uint64_t tag = e->tag_r != TLB_INVALID ? e->tag_r : e->tag_w != TLB_INVALID ? e->tag_w : e->tag_x;
+                uint64_t tag = e->tag_r != tlb_invalid(idx) ? e->tag_r : e->tag_w != tlb_invalid(idx) ? e->tag_w : e->tag_x;
 
                 if (tag >> shift == va >> shift)
                     l1_drop(c, b, idx);
@@ -231,10 +232,11 @@ void x86_tlb_protect(X86Cpu *c, RamBlock *rb, uint64_t off, uint64_t len)
     for (unsigned b = 0; b < TLB_BANKS; b++)
         for (unsigned w = 0; w < TLB_WORDS; w++)
             for (uint64_t bits = m->used[b][w]; bits; bits &= bits - 1) {
-                TlbEntry *e = &c->tlb[b][w * 64 + (unsigned)__builtin_ctzll(bits)];
+                unsigned idx = w * 64 + (unsigned)__builtin_ctzll(bits);
+                TlbEntry *e = &c->tlb[b][idx];
 
                 if (e->host_page - lo < n)
-                    e->tag_w = TLB_INVALID;
+                    e->tag_w = tlb_invalid(idx);
             }
 }
 
@@ -319,7 +321,7 @@ static TlbEntry *l1_fill(X86Cpu *c, uint64_t va, uint64_t pa, uint8_t *host, con
     uint64_t page = va & ~0xfffull, bit = 1ull << (idx % 64);
     TlbEntry *e = &c->tlb[bank][idx];
 
-    e->tag_r = e->tag_w = e->tag_x = TLB_INVALID;
+    e->tag_r = e->tag_w = e->tag_x = tlb_invalid(idx);
     if (m->used[bank][idx / 64] & bit)
         c->tlb_gen++;
     e->host_page = (uint64_t)(uintptr_t)host;

@@ -284,7 +284,7 @@ X86Cpu *x86_cpu_new(Machine *m, const X86Model *model, int index, GError **err)
     c->mmu->next_asid = 1;
     for (unsigned b = 0; b < TLB_BANKS; b++)
         for (unsigned i = 0; i < TLB_ENTRIES; i++)
-            c->tlb[b][i] = (TlbEntry) { TLB_INVALID, TLB_INVALID, TLB_INVALID, 0 };
+            c->tlb[b][i] = (TlbEntry) { tlb_invalid(i), tlb_invalid(i), tlb_invalid(i), 0 };
     if (index > 0 && m->vcpus && m->vcpus->len)
         c->tsc_offset = x86_cpu(g_ptr_array_index(m->vcpus, 0))->tsc_offset;
     else

@@ -217,7 +217,7 @@ VEC_SSE_AVX(cvttps2dq, op_cvttps2dq)
 VEC_NARROW(cvtpd2dq, op_cvtpd2dq)
 VEC_NARROW(cvttpd2dq, op_cvttpd2dq)
 
-/* With MMX registers. A memory source of CVTPI2PD leaves the x87 state alone. */
+/* With MMX registers. A memory source of CVTPI2PS and CVTPI2PD leaves the x87 state alone. */
 static uint64_t load_mmx(X86Cpu *c, const X86Insn *i)
 {
     uint64_t v;
@@ -233,12 +233,14 @@ static void mmx_cvtpi2ps(X86Cpu *c, const X86Insn *i)
     uint64_t v;
     uint32_t lo, hi;
 
-    mmx_enter(c);
+    if (i->is_reg)
+        mmx_enter(c);
     v = load_mmx(c, i);
+    if (i->is_reg)
+        mmx_commit(c);          /* even if a conversion then faults */
     lo = i64_to_f32(&st, (int32_t)v);
     hi = i64_to_f32(&st, (int32_t)(v >> 32));
     sse_finish(c, &st);
-    mmx_commit(c);
     c->vec[i->reg].d[0] = lo;
     c->vec[i->reg].d[1] = hi;
 }
@@ -264,6 +266,7 @@ BODY1(cvtpi2pd, mmx_cvtpi2pd);
                                                                                 \
         mmx_enter(c);                                                           \
         b = vec_src(c, i, &m, size, align);                                     \
+        mmx_commit(c);                                                          \
         fn(c, &r, b, 2, trunc);                                                 \
         mmx_put(c, i->reg, r.q[0]);                                             \
     }                                                                           \
@@ -282,8 +285,12 @@ CVT_TO_PI(cvttpd2pi, pd_to_dq, 16, 16, true)
                                                                                 \
         if (!(i->imm & 4))                                                      \
             st.rm = i->imm & 3;                                                 \
-        for (k = 0; k < count; k++)                                             \
-            r->f[k] = fp_to_##fz(fp_rint(&st, fp_from_##fz(b->f[k])));          \
+        for (k = 0; k < count; k++) {                                           \
+            Fp x = fp_from_##fz(b->f[k]);                                       \
+                                                                                \
+            x.den &= st.daz;    /* denormal operands are not reported */        \
+            r->f[k] = fp_to_##fz(fp_rint(&st, x));                              \
+        }                                                                       \
         if (i->imm & 8)                                                         \
             st.flags &= ~FPX_P;                                                 \
         sse_finish(c, &st);                                                     \

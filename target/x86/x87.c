@@ -40,7 +40,16 @@ static bool finish(X86Cpu *c, const FpStatus *st, unsigned forbid)
 }
 
 bool x87_finish(X86Cpu *c, const FpStatus *st) { return finish(c, st, FPX_PRE); }
-bool x87_finish_store(X86Cpu *c, const FpStatus *st) { return finish(c, st, FPX_PRE | FPX_O | FPX_U); }
+bool x87_finish_store(X86Cpu *c, const FpStatus *st)
+{
+    FpStatus s = *st;
+
+    if (s.flags & ~c->x87.cw & (FPX_O | FPX_U)) {       /* nothing is stored, so nothing was rounded */
+        s.flags &= ~FPX_P;
+        s.up = false;
+    }
+    return finish(c, &s, FPX_PRE | FPX_O | FPX_U);
+}
 
 bool x87_stack_fault(X86Cpu *c, bool overflow)
 {
@@ -104,24 +113,21 @@ static bool arith_to(X86Cpu *c, unsigned d, unsigned dst, Fp b, bool b_empty)
     return true;
 }
 
-/* Compares ST(0) with b, sets the condition codes. True: completed. */
+/* Compares ST(0) with b, sets the condition codes (also when an exception is unmasked). True: may pop. */
 static bool compare(X86Cpu *c, Fp b, bool b_empty, bool quiet)
 {
     FpStatus st = x87_status(c);
-    FpOrder o;
+    FpOrder o = FP_UNORD;
+    bool done;
 
     if (x87_empty(c, 0) || b_empty) {
-        bool masked = x87_stack_fault(c, false);
-
-        if (masked)
-            x87_set_order(c, FP_UNORD);
-        return masked;
+        done = x87_stack_fault(c, false);
+    } else {
+        o = fp_compare(&st, fp_from_x80(*x87_st(c, 0)), b, quiet);
+        done = x87_finish(c, &st);
     }
-    o = fp_compare(&st, fp_from_x80(*x87_st(c, 0)), b, quiet);
-    if (!x87_finish(c, &st))
-        return false;
     x87_set_order(c, o);
-    return true;
+    return done;
 }
 
 static void arith_memory(X86Cpu *c, const X86Insn *i, Fp b)
@@ -216,20 +222,21 @@ BODY1(ftst, op_ftst);
 static void op_fcomi(X86Cpu *c, const X86Insn *i)
 {
     FpStatus st = x87_status(c);
+    uint16_t c1 = c->x87.sw & SW_C1;
     FpOrder o = FP_UNORD;
+    bool done;
 
     x87_wait(c);
     x87_note(c, i);
     if (x87_empty(c, 0) || x87_empty(c, i->rm)) {
-        if (!x87_stack_fault(c, false))
-            return;
+        done = x87_stack_fault(c, false);
     } else {
         o = fp_compare(&st, fp_from_x80(*x87_st(c, 0)), fp_from_x80(*x87_st(c, i->rm)), (i->reg & 7) == 5);
-        if (!x87_finish(c, &st))
-            return;
+        done = x87_finish(c, &st);
+        c->x87.sw |= c1;                        /* C1 stays */
     }
     x86_flags_put(c, o == FP_UNORD ? FL_ZF | FL_PF | FL_CF : o == FP_LT ? FL_CF : o == FP_EQ ? FL_ZF : 0);
-    if (i->opcode & 4)
+    if (done && i->opcode & 4)
         x87_pop(c);
 }
 BODY1(fcomi, op_fcomi);
@@ -243,7 +250,7 @@ static void push_fp(X86Cpu *c, FpStatus *st, Fp v)
     }
     st->prec = 64;              /* loads are never rounded by the precision control */
     v = fp_convert(st, &fp_x80, v);
-    if (x87_finish(c, st))
+    if (finish(c, st, FPX_I))   /* an unmasked denormal is loaded all the same */
         x87_push(c, fp_to_x80(v));
 }
 static void op_fld_m32(X86Cpu *c, const X86Insn *i)
@@ -299,9 +306,7 @@ static void op_fld_sti(X86Cpu *c, const X86Insn *i)
 {
     x87_wait(c);
     x87_note(c, i);
-    if (!x87_empty(c, 7)) {
-        x87_push(c, x87_indefinite());
-    } else if (x87_empty(c, i->rm)) {
+    if (x87_empty(c, i->rm)) {
         if (x87_stack_fault(c, false)) {
             c->x87.top = (c->x87.top - 1) & 7;
             x87_put(c, 0, x87_indefinite());
@@ -362,6 +367,18 @@ static void op_fst_sti(X86Cpu *c, const X86Insn *i)
         x87_pop(c);
 }
 BODY1(fst_sti, op_fst_sti);
+
+/* D9 /3, undocumented: FSTP without stack underflow; an empty register is only popped. */
+static void op_fstpnce(X86Cpu *c, const X86Insn *i)
+{
+    x87_wait(c);
+    x87_note(c, i);
+    c->x87.sw &= ~SW_C1;
+    if (!x87_empty(c, 0))
+        x87_put(c, i->rm, *x87_st(c, 0));
+    x87_pop(c);
+}
+BODY1(fstpnce, op_fstpnce);
 
 /* Rounds ST(0) for a store in format f. False: nothing may be stored. */
 static bool store_value(X86Cpu *c, const FpFormat *f, Fp *v)
@@ -564,11 +581,10 @@ static void op_fcmov(X86Cpu *c, const X86Insn *i)
     x87_wait(c);
     x87_note(c, i);
     if (x87_empty(c, 0) || x87_empty(c, i->rm)) {
-        if (x87_stack_fault(c, false) && take)
+        if (x87_stack_fault(c, false))
             x87_put(c, 0, x87_indefinite());
         return;
     }
-    c->x87.sw &= ~SW_C1;
     if (take)
         x87_put(c, 0, *x87_st(c, i->rm));
 }
@@ -631,6 +647,7 @@ static void op_ffree(X86Cpu *c, const X86Insn *i)
 {
     x87_wait(c);
     x87_note(c, i);
+    c->x87.sw &= ~SW_C1;
     c->x87.empty |= 1u << x87_phys(c, i->rm);
     if (i->opcode & 2)          /* DF: FFREEP */
         x87_pop(c);

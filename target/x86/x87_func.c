@@ -85,6 +85,17 @@ static Fp scale(FpStatus *st, Fp a, Fp b)
         n = -0x10000;
     a.e += n;
     st->prec = 64;
+    /* Unmasked, but too far out for a wrapped exponent. */
+    if (!(st->masks & FPX_O) && a.e > fp_x80.emax + 24576) {
+        st->flags |= FPX_O | FPX_P;
+        st->up = true;
+        return infinity(a.s);
+    }
+    if (!(st->masks & FPX_U) && a.e < fp_x80.emin - 24576) {
+        st->flags |= FPX_U | FPX_P;
+        st->up = false;
+        return zero(a.s);
+    }
     return fp_round(st, &fp_x80, a);
 }
 static void op_fscale(X86Cpu *c, const X86Insn *i)
@@ -201,6 +212,8 @@ static void partial_remainder(X86Cpu *c, const X86Insn *i, bool nearest)
     Fp a, b;
     uint16_t cc;
 
+    x87_wait(c);
+    c->x87.sw &= ~SW_C2;
     if (!begin(c, i, 2, false))
         return;
     a = st_fp(c, 0);
@@ -224,7 +237,7 @@ static void partial_remainder(X86Cpu *c, const X86Insn *i, bool nearest)
     if (!x87_finish(c, &st))
         return;
     x87_put(c, 0, fp_to_x80(rem.r));
-    if (st.flags & FPX_I)
+    if (fp_is_nan(rem.r))       /* C0 and C3 stay */
         return;
     cc = rem.partial ? SW_C2 : (rem.q & 1 ? SW_C1 : 0) | (rem.q & 2 ? SW_C3 : 0) | (rem.q & 4 ? SW_C0 : 0);
     c->x87.sw = (c->x87.sw & ~SW_CC) | cc;
@@ -259,6 +272,8 @@ static void op_f2xm1(X86Cpu *c, const X86Insn *i)
             }
         } else if (a.e < 0) {
             r = x87_f2xm1(&st, a);
+        } else {                                /* out of range: undefined, left as it is */
+            st.flags |= FPX_P;
         }
     }
     finish_st0(c, &st, r);
@@ -303,6 +318,7 @@ static Fp ylog2(FpStatus *st, Fp x, Fp y)
         return zero(y.s ^ below);
     if (x.m == u.m) {                           /* a power of two: exact */
         st->prec = 64;
+        st->flags |= FPX_P;                     /* inexact by definition */
         return fp_mul(st, &fp_x80, y, fp_from_i64(x.e));
     }
     return x87_ylog2(st, x, y, false);
@@ -329,8 +345,10 @@ static Fp ylog2p1(FpStatus *st, Fp x, Fp y)
         return infinity(x.s ^ y.s);
     if (y.cls == FP_ZERO)
         return zero(x.s ^ y.s);
-    if (x.s && x.e >= 0)                        /* outside the defined range */
-        return invalid(st);
+    if (x.s && x.e >= 0) {                      /* out of range: undefined, x comes back */
+        st->flags |= FPX_P;
+        return x;
+    }
     return x87_ylog2(st, x, y, true);
 }
 static void op_fyl2x(X86Cpu *c, const X86Insn *i)
@@ -392,10 +410,10 @@ static void trig(X86Cpu *c, const X86Insn *i, unsigned what)
 
     x87_wait(c);
     x87_note(c, i);
+    c->x87.sw &= ~SW_C2;
     if (x87_empty(c, 0) || (two && !x87_empty(c, 7))) {
         if (!x87_stack_fault(c, !x87_empty(c, 0)))
             return;
-        c->x87.sw &= ~SW_C2;
         x87_put(c, 0, x87_indefinite());
         if (two) {
             c->x87.top = (c->x87.top - 1) & 7;
@@ -423,7 +441,6 @@ static void trig(X86Cpu *c, const X86Insn *i, unsigned what)
     }
     if (!x87_finish(c, &st))
         return;
-    c->x87.sw &= ~SW_C2;
     x87_put(c, 0, fp_to_x80(r));
     if (two) {
         c->x87.top = (c->x87.top - 1) & 7;

@@ -176,7 +176,8 @@ static void step_until_halt(X86Cpu *c)
     volatile unsigned budget = 100000;
 
     if (sigsetjmp(c->vcpu.unwind, 0) == UNWIND_EXCEPTION) {
-        c->rip -= c->insn->len;
+        if (!c->exc.soft && !c->exc.external)
+            c->rip -= c->insn->len;
         if (!x86_deliver(c))
             return;
     }
