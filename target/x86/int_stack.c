@@ -51,8 +51,7 @@ static void pusha(X86Cpu *c, const X86Insn *i)
     unsigned size = i->opsize;
     uint64_t mask = x86_sp_mask(c), sp = c->gpr[R_RSP];
 
-    /* The lowest slot first: if it or one above faults, nothing has been committed. */
-    for (int n = 7; n >= 0; n--)
+    for (int n = 0; n < 8; n++)
         x86_st(c, x86_lin(c, S_SS, (sp - (n + 1) * size) & mask, size, true), size, c->gpr[n]);
     x86_set_sp(c, sp - 8 * size);
 }

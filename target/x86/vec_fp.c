@@ -151,35 +151,31 @@ FP_HORIZONTAL(hsub, pd, pd, q, f64, sub)
 FP_ADDSUB(ps, d, f32)
 FP_ADDSUB(pd, q, f64)
 
-/* Dot products: exceptions of the multiplications come before those of the sums. */
-static uint32_t dot4(X86Cpu *c, FpStatus *st, const uint32_t *a, const uint32_t *b, unsigned imm)
+/* Dot products: products, sums of pairs, sum: the exceptions of one step, in all lanes, come before
+   the next step. */
+static void sum_pairs(FpStatus *st, Fp *v, unsigned count)
 {
-    Fp p[4], s;
-    unsigned k;
-
-    for (k = 0; k < 4; k++) {
-        p[k] = fp_from_f32(0);
-        if (imm >> (4 + k) & 1)
-            p[k] = fp_from_f32(fp_to_f32(fp_mul(st, &fp_f32, fp_from_f32(a[k]), fp_from_f32(b[k]))));
-    }
-    sse_finish(c, st);
-    s = fp_from_f32(fp_to_f32(fp_add(st, &fp_f32, p[0], p[1])));
-    p[2] = fp_from_f32(fp_to_f32(fp_add(st, &fp_f32, p[2], p[3])));
-    sse_finish(c, st);
-    return fp_to_f32(fp_add(st, &fp_f32, s, p[2]));
+    for (unsigned k = 0; k < count; k++)
+        v[k] = fp_from_f32(fp_to_f32(fp_add(st, &fp_f32, v[2 * k], v[2 * k + 1])));
 }
 DEFINE_VEC(dpps)
 {
     FpStatus st = sse_status(c);
-    unsigned l, k;
+    Fp p[8];
+    unsigned k;
 
-    for (l = 0; l < n / 4; l += 4) {
-        uint32_t v = dot4(c, &st, &a->d[l], &b->d[l], i->imm);
-
-        for (k = 0; k < 4; k++)
-            r->d[l + k] = i->imm >> k & 1 ? v : 0;
+    for (k = 0; k < n / 4; k++) {
+        p[k] = fp_from_f32(0);
+        if (i->imm >> (4 + (k & 3)) & 1)
+            p[k] = fp_from_f32(fp_to_f32(fp_mul(&st, &fp_f32, fp_from_f32(a->d[k]), fp_from_f32(b->d[k]))));
     }
     sse_finish(c, &st);
+    sum_pairs(&st, p, n / 8);
+    sse_finish(c, &st);
+    sum_pairs(&st, p, n / 16);
+    sse_finish(c, &st);
+    for (k = 0; k < n / 4; k++)
+        r->d[k] = i->imm >> (k & 3) & 1 ? fp_to_f32(p[k / 4]) : 0;
 }
 DEFINE_VEC(dppd)
 {

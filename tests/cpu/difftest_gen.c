@@ -451,6 +451,8 @@ static bool flags_fit(const X86Row *r, uint32_t undefined)
 {
     bool shift = r->rd == FL_ARITH && r->wr;        /* reads the flags only to keep them */
 
+    if (shift && !strncmp(r->mnemonic, "rc", 2))
+        return !(undefined & FL_CF);
     return shift || !(r->rd & undefined);
 }
 static uint32_t flags_after(const X86Row *r, uint32_t undefined)
@@ -493,6 +495,8 @@ bool dt_gen_case(DtGen *g, uint64_t n, DtCase *k)
                        MODE_PE | MODE_LMA | MODE_CS64 | MODE_SS32 | MODE_FLAT | 3, g->model, &i) != DECODE_OK || i.len != e.n)
             continue;
         r = &x86_rows[i.row];                   /* prefixes may have made it another one */
+        if (i.opsize == 2 && (!strcmp(r->mnemonic, "shld") || !strcmp(r->mnemonic, "shrd")))
+            continue;                           /* counts above 16 are undefined */
         if (!row_wanted(g, r) || !flags_fit(r, undefined))
             continue;
         undefined = flags_after(r, undefined);

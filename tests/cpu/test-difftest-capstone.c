@@ -89,6 +89,9 @@ static char *compare(const DtCase *k, const DtResult *h, const DtResult *q, cons
     /* Which of two bad pointers CMPS finds first is not architectural. */
     if (faults_in(k, h, "cmps") && faults_in(k, q, "cmps"))
         ends = a->rip == b->rip;
+    /* 32-bit operands across the 4 GiB border: AMD raises #GP, Intel may wrap. */
+    else if (k->compat && h->vector == EXC_GP && q->vector == EXC_PF && (uint32_t)q->cr2 >= 0xffffffe0)
+        ends = a->rip == b->rip;
     else if (!ends)
         ;
     else if (h->vector != EXC_PF)
@@ -306,7 +309,7 @@ static void check_class(gconstpointer classes)
 {
     DtOptions o = { .seed = 1, .max_insns = 8, .classes = classes, .compat = true, .exceptions = true };
 
-    g_assert_cmpuint(run_cases("step", &o, 0, 20000), ==, 0);
+    g_assert_cmpuint(run_cases("interp", &o, 0, 20000), ==, 0);
 }
 
 int main(int argc, char **argv)
@@ -347,7 +350,7 @@ int main(int argc, char **argv)
         o.compat = compat;
         o.always_compat = always;
         o.exceptions = !no_exceptions;
-        return run_cases(engine ? engine : "step", &o, one >= 0 ? one : 0, one >= 0 ? 1 : cases) != 0;
+        return run_cases(engine ? engine : "interp", &o, one >= 0 ? one : 0, one >= 0 ? 1 : cases) != 0;
     }
     g_test_init(&argc, &argv, NULL);
     for (i = 0; i < G_N_ELEMENTS(list); i++) {
