@@ -15,6 +15,9 @@ const DisplayKind display_none = { "none", "no display; the guest's screen stays
 
 static const DisplayKind *const kinds[] = {
     &display_none,
+#if HAVE_SDL2
+    &display_sdl,
+#endif
     NULL
 };
 

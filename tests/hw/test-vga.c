@@ -349,7 +349,7 @@ static void random_registers_draw_safely(void)
     Screen s = screen_new(&mode_03);
     static const uint16_t index_ports[] = { 0x3c4, 0x3ce, 0x3d4, 0x1ce };
 
-    for (int i = 0; i < 1500; i++) {
+    for (int i = 0; i < 400; i++) {
         for (int k = 0; k < 12; k++) {
             unsigned p = index_ports[g_test_rand_int_range(0, 4)];
             unsigned reg = g_test_rand_int_range(0, 32), val = g_test_rand_int_range(0, 0x10000);

@@ -1,0 +1,583 @@
+/*
+ * sdl: a window through SDL2.
+ *
+ * The picture is drawn into the window's own surface with pixman: unchanged areas cost nothing and no
+ * GPU is needed. Whole-number scales are sharp, others smooth. Key combinations start with the grab
+ * modifiers (Ctrl-Alt): docs/display.md lists them. Events are polled by a timer of its own, so that
+ * keys are quick even while the picture rests.
+ */
+#include "ui/ui_int.h"
+
+#include "util/log.h"
+
+#include <SDL.h>
+#include <math.h>
+#include <string.h>
+
+enum { POLL_MS = 8, POLL_IDLE_MS = 40, TITLE_MS = 1000, NOTICE_S = 5, CLOSE_AGAIN_S = 30, ZOOM_MIN = 25, ZOOM_MAX = 800 };
+
+typedef struct SdlDisplay {
+    Ui *ui;
+    DisplayListener *dl;
+    Console *con;
+    SDL_Window *window;
+    guint poll, title_timer;
+    int zoom;                   /* percent, while the window follows the guest */
+    bool free_size;             /* the user gave the window a size: fit into it */
+    bool fullscreen, grabbed, focused, hidden;
+    bool smooth, show_cursor, window_close;
+    unsigned grab_mod;          /* SDL_Keymod bits that start a combination */
+    bool combo;                 /* a combination was used: its keys are not for the guest */
+    SDL_Rect view;              /* where the picture is, in window pixels */
+    int wheel;
+    int64_t close_asked_us, notice_until_us;
+    char *notice;
+    SDL_Cursor *cursor;
+} SdlDisplay;
+
+static void set_notice(SdlDisplay *s, const char *text);
+
+/* ---- geometry ---- */
+
+static void window_size_for(SdlDisplay *s, int *w, int *h)
+{
+    SDL_Rect r = { 0, 0, 1920, 1080 };
+    int display = s->window ? SDL_GetWindowDisplayIndex(s->window) : 0;
+    double z = s->zoom / 100.0, fit;
+
+    if (SDL_GetDisplayUsableBounds(MAX(display, 0), &r) != 0)
+        r.w = r.h = 32767;
+    *w = MAX((int)(console_width(s->con) * z), 64);
+    *h = MAX((int)(console_height(s->con) * z), 48);
+    fit = MIN(1.0, MIN((double)r.w / *w, (double)r.h / *h));
+    *w *= fit;
+    *h *= fit;
+}
+
+static void update_view(SdlDisplay *s)
+{
+    SDL_Surface *surf = SDL_GetWindowSurface(s->window);
+    int cw = console_width(s->con), ch = console_height(s->con);
+    double scale;
+
+    if (!surf)
+        return;
+    scale = MIN((double)surf->w / cw, (double)surf->h / ch);
+    /* close to a whole number of pixels: take it, and be sharp */
+    if (scale > 1 && (!s->smooth || scale - floor(scale) < 0.02))
+        scale = floor(scale);
+    s->view.w = MAX((int)(cw * scale + 0.5), 1);
+    s->view.h = MAX((int)(ch * scale + 0.5), 1);
+    s->view.w = MIN(s->view.w, surf->w);
+    s->view.h = MIN(s->view.h, surf->h);
+    s->view.x = (surf->w - s->view.w) / 2;
+    s->view.y = (surf->h - s->view.h) / 2;
+}
+
+/* ---- drawing ---- */
+
+static pixman_image_t *window_image(SDL_Surface *surf)
+{
+    pixman_format_code_t fmt = surf->format->Rmask == 0xff ? PIXMAN_x8b8g8r8 : PIXMAN_x8r8g8b8;
+
+    if (surf->format->BytesPerPixel != 4)
+        return NULL;
+    return pixman_image_create_bits_no_clear(fmt, surf->w, surf->h, surf->pixels, surf->pitch);
+}
+
+/* Draws the part of the picture that covers the guest's rectangle x, y, w, h. */
+static void draw_rect(SdlDisplay *s, int x, int y, int w, int h)
+{
+    SDL_Surface *surf = SDL_GetWindowSurface(s->window);
+    int cw = console_width(s->con), ch = console_height(s->con);
+    pixman_image_t *dst = surf ? window_image(surf) : NULL, *src = console_surface(s->con);
+    SDL_Rect r;
+
+    if (!dst)
+        return;
+    if (s->view.w == cw && s->view.h == ch) {
+        r = (SDL_Rect) { s->view.x + x, s->view.y + y, w, h };
+        pixman_image_composite32(PIXMAN_OP_SRC, src, NULL, dst, x, y, 0, 0, r.x, r.y, w, h);
+    } else {
+        pixman_transform_t t;
+        int x1 = MAX((int)((int64_t)x * s->view.w / cw) - 2, 0), y1 = MAX((int)((int64_t)y * s->view.h / ch) - 2, 0);
+        int x2 = MIN((int)((int64_t)(x + w) * s->view.w / cw) + 3, s->view.w);
+        int y2 = MIN((int)((int64_t)(y + h) * s->view.h / ch) + 3, s->view.h);
+
+        pixman_transform_init_scale(&t, pixman_double_to_fixed((double)cw / s->view.w),
+                                    pixman_double_to_fixed((double)ch / s->view.h));
+        pixman_image_set_transform(src, &t);
+        pixman_image_set_filter(src, s->view.w % cw == 0 && s->view.h % ch == 0 ? PIXMAN_FILTER_NEAREST
+                                                                                : PIXMAN_FILTER_BILINEAR, NULL, 0);
+        pixman_image_set_repeat(src, PIXMAN_REPEAT_PAD);
+        r = (SDL_Rect) { s->view.x + x1, s->view.y + y1, x2 - x1, y2 - y1 };
+        pixman_image_composite32(PIXMAN_OP_SRC, src, NULL, dst, x1, y1, 0, 0, r.x, r.y, r.w, r.h);
+        pixman_image_set_transform(src, NULL);
+        pixman_image_set_filter(src, PIXMAN_FILTER_NEAREST, NULL, 0);
+        pixman_image_set_repeat(src, PIXMAN_REPEAT_NONE);
+    }
+    pixman_image_unref(dst);
+    SDL_UpdateWindowSurfaceRects(s->window, &r, 1);
+}
+
+static void redraw(SdlDisplay *s)
+{
+    SDL_Surface *surf;
+
+    update_view(s);
+    surf = SDL_GetWindowSurface(s->window);
+    if (!surf)
+        return;
+    SDL_FillRect(surf, NULL, 0);
+    SDL_UpdateWindowSurface(s->window);
+    draw_rect(s, 0, 0, console_width(s->con), console_height(s->con));
+}
+
+static void fit_window(SdlDisplay *s)
+{
+    int w, h, ow, oh;
+
+    if (!s->free_size && !s->fullscreen) {
+        window_size_for(s, &w, &h);
+        SDL_GetWindowSize(s->window, &ow, &oh);
+        if (w != ow || h != oh)
+            SDL_SetWindowSize(s->window, w, h);
+    }
+    redraw(s);
+}
+
+static void sdl_resized(void *opaque, Console *con)
+{
+    SdlDisplay *s = opaque;
+
+    s->con = con;
+    fit_window(s);
+}
+
+static void sdl_updated(void *opaque, Console *con, int x, int y, int w, int h)
+{
+    SdlDisplay *s = opaque;
+
+    if (!s->hidden)
+        draw_rect(s, x, y, w, h);
+}
+
+static void sdl_cursor(void *opaque, Console *con)
+{
+    SdlDisplay *s = opaque;
+    const struct ConsoleCursor *c = console_cursor(con);
+    SDL_Surface *surf = c->argb ? SDL_CreateRGBSurfaceFrom(c->argb, c->w, c->h, 32, c->w * 4, 0xff0000, 0xff00, 0xff,
+                                                           0xff000000) : NULL;
+    SDL_Cursor *old = s->cursor;
+
+    s->cursor = surf ? SDL_CreateColorCursor(surf, c->hot_x, c->hot_y) : NULL;
+    if (s->cursor)
+        SDL_SetCursor(s->cursor);
+    if (surf)
+        SDL_FreeSurface(surf);
+    if (old)
+        SDL_FreeCursor(old);
+}
+
+/* ---- pointer ---- */
+
+static void show_pointer(SdlDisplay *s)
+{
+    bool hide = s->focused && console_is_graphic(s->con) && !s->show_cursor && !s->cursor &&
+                (s->grabbed || ui_pointer_is_absolute(s->ui));
+
+    SDL_ShowCursor(hide ? SDL_DISABLE : SDL_ENABLE);
+}
+
+static void set_grab(SdlDisplay *s, bool on)
+{
+    if (s->grabbed == on)
+        return;
+    s->grabbed = on;
+    SDL_SetWindowGrab(s->window, on);
+    SDL_SetRelativeMouseMode(on && !ui_pointer_is_absolute(s->ui));
+    show_pointer(s);
+    set_notice(s, on ? "Ctrl-Alt-G frees the mouse" : NULL);
+}
+
+static void on_motion(SdlDisplay *s, const SDL_MouseMotionEvent *e)
+{
+    if (!console_is_graphic(s->con))
+        return;
+    if (ui_pointer_is_absolute(s->ui)) {
+        int cw = console_width(s->con), ch = console_height(s->con);
+
+        if (s->view.w <= 0 || s->view.h <= 0)
+            return;
+        ui_abs(s->ui, (int)((e->x - s->view.x + 0.5) * cw / s->view.w), (int)((e->y - s->view.y + 0.5) * ch / s->view.h),
+               cw, ch);
+    } else if (s->grabbed) {
+        ui_rel(s->ui, e->xrel, e->yrel);
+    } else {
+        return;
+    }
+    ui_sync(s->ui);
+}
+
+static void on_button(SdlDisplay *s, const SDL_MouseButtonEvent *e, bool down)
+{
+    static const PointerButton map[] = { [SDL_BUTTON_LEFT] = BUTTON_LEFT, [SDL_BUTTON_MIDDLE] = BUTTON_MIDDLE,
+                                         [SDL_BUTTON_RIGHT] = BUTTON_RIGHT, [SDL_BUTTON_X1] = BUTTON_SIDE,
+                                         [SDL_BUTTON_X2] = BUTTON_EXTRA };
+
+    if (!console_is_graphic(s->con) || e->button < 1 || e->button >= ARRAY_LEN(map))
+        return;
+    if (!s->grabbed && !ui_pointer_is_absolute(s->ui)) {
+        if (down && e->button == SDL_BUTTON_LEFT && ui_has_pointer(s->ui))
+            set_grab(s, true);          /* this click is ours */
+        return;
+    }
+    ui_button(s->ui, map[e->button], down);
+    ui_sync(s->ui);
+}
+
+/* ---- keyboard ---- */
+
+static KeyCode key_of(SDL_Scancode sc)
+{
+    switch (sc) {
+    case SDL_SCANCODE_AUDIONEXT: return KEY_AUDIONEXT;
+    case SDL_SCANCODE_AUDIOPREV: return KEY_AUDIOPREV;
+    case SDL_SCANCODE_AUDIOSTOP: return KEY_AUDIOSTOP;
+    case SDL_SCANCODE_AUDIOPLAY: return KEY_AUDIOPLAY;
+    case SDL_SCANCODE_AUDIOMUTE: return KEY_AUDIOMUTE;
+    case SDL_SCANCODE_MAIL: return KEY_MAIL;
+    case SDL_SCANCODE_CALCULATOR: return KEY_CALCULATOR;
+    case SDL_SCANCODE_SLEEP: return KEY_SLEEP;
+    default: return sc < 256 ? key_by_hid(sc) : KEY_NONE;
+    }
+}
+
+static void set_zoom(SdlDisplay *s, int zoom)
+{
+    s->zoom = CLAMP(zoom, ZOOM_MIN, ZOOM_MAX);
+    s->free_size = false;
+    fit_window(s);
+}
+
+static void screenshot(SdlDisplay *s)
+{
+    g_autoptr(GDateTime) now = g_date_time_new_now_local();
+    g_autofree char *stamp = g_date_time_format(now, "%Y%m%d-%H%M%S");
+    g_autofree char *path = g_strdup_printf("quern-%s.%s", stamp, HAVE_PNG ? "png" : "ppm"), *text = NULL;
+    g_autoptr(GError) err = NULL;
+
+    text = ui_screendump(s->ui, s->con, path, NULL, &err) ? g_strdup_printf("saved %s", path) : g_strdup(err->message);
+    set_notice(s, text);
+}
+
+static void show_console(SdlDisplay *s, int n)
+{
+    Console *con = ui_console(s->ui, n);
+
+    if (!con || con == s->con)
+        return;
+    set_grab(s, false);
+    ui_release_keys(s->ui);
+    s->con = con;
+    display_watch(s->dl, con);
+}
+
+static void toggle_fullscreen(SdlDisplay *s)
+{
+    s->fullscreen = !s->fullscreen;
+    SDL_SetWindowFullscreen(s->window, s->fullscreen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0);
+    fit_window(s);
+}
+
+/* The key of a combination; false: it is none of ours. */
+static bool combination(SdlDisplay *s, SDL_Scancode sc)
+{
+    if (sc >= SDL_SCANCODE_1 && sc <= SDL_SCANCODE_9) {
+        show_console(s, sc - SDL_SCANCODE_1);
+        return true;
+    }
+    switch (sc) {
+    case SDL_SCANCODE_G:
+        set_grab(s, !s->grabbed);
+        break;
+    case SDL_SCANCODE_F:
+        toggle_fullscreen(s);
+        break;
+    case SDL_SCANCODE_U:
+        set_zoom(s, 100);
+        break;
+    case SDL_SCANCODE_EQUALS: case SDL_SCANCODE_KP_PLUS:
+        set_zoom(s, s->zoom + 25);
+        break;
+    case SDL_SCANCODE_MINUS: case SDL_SCANCODE_KP_MINUS:
+        set_zoom(s, s->zoom - 25);
+        break;
+    case SDL_SCANCODE_S:
+        screenshot(s);
+        break;
+    case SDL_SCANCODE_V: {
+        char *text = SDL_GetClipboardText();
+
+        ui_release_keys(s->ui);
+        if (text && *text)
+            ui_type_text(s->ui, text);
+        SDL_free(text);
+        break;
+    }
+    case SDL_SCANCODE_C: {
+        g_autofree char *text = console_copy_text(s->con);
+
+        if (text)
+            SDL_SetClipboardText(text);
+        set_notice(s, text ? "screen text copied" : "the screen is in a graphics mode: no text to copy");
+        break;
+    }
+    case SDL_SCANCODE_Q:
+        if (s->ui->hooks.quit)
+            s->ui->hooks.quit(s->ui->hooks.opaque);
+        break;
+    default:
+        return false;
+    }
+    return true;
+}
+
+static void on_key(SdlDisplay *s, const SDL_KeyboardEvent *e, bool down)
+{
+    bool mods = (SDL_GetModState() & s->grab_mod) == s->grab_mod;
+
+    if (down && mods && combination(s, e->keysym.scancode)) {
+        s->combo = true;
+        ui_release_keys(s->ui);         /* the guest saw Ctrl and Alt go down */
+        return;
+    }
+    if (s->combo) {                     /* swallow until the modifiers are up */
+        s->combo = SDL_GetModState() & s->grab_mod;
+        return;
+    }
+    ui_key(s->ui, key_of(e->keysym.scancode), down);
+}
+
+/* ---- window ---- */
+
+static void set_title(SdlDisplay *s)
+{
+    const UiHooks *h = ui_hooks(s->ui);
+    g_autofree char *what = h->title ? h->title(h->opaque) : g_strdup("quern"), *title = NULL;
+    bool notice = s->notice && g_get_monotonic_time() < s->notice_until_us;
+
+    title = g_strdup_printf("%s%s%s%s%s", what, console_index(s->con) > 0 ? " - " : "",
+                            console_index(s->con) > 0 ? console_label(s->con) : "", notice ? " - " : "",
+                            notice ? s->notice : s->grabbed ? " - Ctrl-Alt-G frees the mouse" : "");
+    SDL_SetWindowTitle(s->window, title);
+}
+
+static void set_notice(SdlDisplay *s, const char *text)
+{
+    g_free(s->notice);
+    s->notice = g_strdup(text);
+    s->notice_until_us = g_get_monotonic_time() + NOTICE_S * G_USEC_PER_SEC;
+    set_title(s);
+}
+
+static gboolean title_tick(gpointer opaque)
+{
+    set_title(opaque);
+    return G_SOURCE_CONTINUE;
+}
+
+/* The first close presses the power button; the second one ends quern at once. */
+static void on_close(SdlDisplay *s)
+{
+    const UiHooks *h = ui_hooks(s->ui);
+    int64_t now = g_get_monotonic_time();
+    bool running = h->running && h->running(h->opaque);
+
+    if (!s->window_close)
+        return;
+    if (running && h->powerdown && (!s->close_asked_us || now - s->close_asked_us > CLOSE_AGAIN_S * G_USEC_PER_SEC)) {
+        s->close_asked_us = now;
+        h->powerdown(h->opaque);
+        set_notice(s, "asked the guest to power off; close again to end at once");
+        return;
+    }
+    if (h->quit)
+        h->quit(h->opaque);
+}
+
+static void on_window(SdlDisplay *s, const SDL_WindowEvent *e)
+{
+    switch (e->event) {
+    case SDL_WINDOWEVENT_SIZE_CHANGED:
+        redraw(s);
+        break;
+    case SDL_WINDOWEVENT_RESIZED: {
+        int w, h;
+
+        window_size_for(s, &w, &h);
+        s->free_size = !s->fullscreen && (e->data1 != w || e->data2 != h);
+        if (s->con->ops->wish_size)
+            s->con->ops->wish_size(s->con->opaque, e->data1, e->data2);
+        redraw(s);
+        break;
+    }
+    case SDL_WINDOWEVENT_EXPOSED:
+        redraw(s);
+        break;
+    case SDL_WINDOWEVENT_FOCUS_GAINED:
+        s->focused = true;
+        show_pointer(s);
+        break;
+    case SDL_WINDOWEVENT_FOCUS_LOST:
+        s->focused = false;
+        s->combo = false;
+        ui_release_keys(s->ui);
+        set_grab(s, false);
+        show_pointer(s);
+        break;
+    case SDL_WINDOWEVENT_MINIMIZED: case SDL_WINDOWEVENT_HIDDEN:
+        s->hidden = true;
+        display_set_idle(s->dl, true);
+        break;
+    case SDL_WINDOWEVENT_RESTORED: case SDL_WINDOWEVENT_SHOWN:
+        s->hidden = false;
+        display_set_idle(s->dl, false);
+        break;
+    case SDL_WINDOWEVENT_CLOSE:
+        on_close(s);
+        break;
+    }
+}
+
+static gboolean poll_events(gpointer opaque)
+{
+    SdlDisplay *s = opaque;
+    SDL_Event e;
+
+    for (int budget = 500; budget > 0 && SDL_PollEvent(&e); budget--) {
+        switch (e.type) {
+        case SDL_KEYDOWN: case SDL_KEYUP:
+            on_key(s, &e.key, e.type == SDL_KEYDOWN);
+            break;
+        case SDL_MOUSEMOTION:
+            on_motion(s, &e.motion);
+            break;
+        case SDL_MOUSEBUTTONDOWN: case SDL_MOUSEBUTTONUP:
+            on_button(s, &e.button, e.type == SDL_MOUSEBUTTONDOWN);
+            break;
+        case SDL_MOUSEWHEEL:
+            ui_wheel(s->ui, e.wheel.y, e.wheel.x);
+            ui_sync(s->ui);
+            break;
+        case SDL_WINDOWEVENT:
+            on_window(s, &e.window);
+            break;
+        }
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static void sdl_consoles_changed(void *opaque)
+{
+    SdlDisplay *s = opaque;
+
+    for (int i = 0; ui_console(s->ui, i); i++)
+        if (ui_console(s->ui, i) == s->con)
+            return;
+    s->con = ui_console(s->ui, 0);
+    if (s->con)
+        display_watch(s->dl, s->con);
+}
+
+static void sdl_close(void *opaque)
+{
+    SdlDisplay *s = opaque;
+
+    g_source_remove(s->poll);
+    g_source_remove(s->title_timer);
+    display_unlisten(s->dl);
+    if (s->cursor)
+        SDL_FreeCursor(s->cursor);
+    SDL_DestroyWindow(s->window);
+    SDL_QuitSubSystem(SDL_INIT_VIDEO);
+    g_free(s->notice);
+    g_free(s);
+}
+
+static const DisplayOps sdl_ops = {
+    .name = "sdl", .resized = sdl_resized, .updated = sdl_updated, .cursor_changed = sdl_cursor,
+    .consoles_changed = sdl_consoles_changed, .close = sdl_close,
+};
+
+static bool parse_grab_mod(const char *text, unsigned *mod, GError **err)
+{
+    if (!text || strcmp(text, "lctrl-lalt") == 0)
+        *mod = KMOD_LCTRL | KMOD_LALT;
+    else if (strcmp(text, "lshift-lctrl-lalt") == 0)
+        *mod = KMOD_LSHIFT | KMOD_LCTRL | KMOD_LALT;
+    else if (strcmp(text, "rctrl") == 0)
+        *mod = KMOD_RCTRL;
+    else
+        return err_set(err, "grab-mod is lctrl-lalt, lshift-lctrl-lalt or rctrl, not '%s'", text);
+    return true;
+}
+
+static bool read_options(SdlDisplay *s, OptList *opts, GError **err)
+{
+    (void)optlist_str(opts, "gl", NULL);        /* accepted: this window needs no OpenGL */
+    return parse_grab_mod(optlist_str(opts, "grab-mod", NULL), &s->grab_mod, err) &&
+           optlist_bool(opts, "show-cursor", false, &s->show_cursor, err) &&
+           optlist_bool(opts, "window-close", true, &s->window_close, err) &&
+           optlist_bool(opts, "full-screen", false, &s->fullscreen, err) &&
+           optlist_bool(opts, "zoom-to-fit", true, &s->smooth, err) && optlist_check_unused(opts, err);
+}
+
+static bool sdl_start(SdlDisplay *s, GError **err)
+{
+    int w, h;
+
+    SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
+    SDL_SetHint(SDL_HINT_FRAMEBUFFER_ACCELERATION, "0");
+    SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
+    SDL_SetHint(SDL_HINT_GRAB_KEYBOARD, "1");
+    SDL_SetHint("SDL_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR", "0");
+    if (SDL_InitSubSystem(SDL_INIT_VIDEO) != 0)
+        return err_set(err, "%s", SDL_GetError());
+    console_refresh(s->con);            /* so that the first size is the right one */
+    window_size_for(s, &w, &h);
+    s->window = SDL_CreateWindow("quern", SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED, w, h,
+                                 SDL_WINDOW_RESIZABLE | (s->fullscreen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0));
+    if (!s->window || !SDL_GetWindowSurface(s->window) || SDL_GetWindowSurface(s->window)->format->BytesPerPixel != 4) {
+        err_set(err, "no window: %s", SDL_GetError());
+        if (s->window)
+            SDL_DestroyWindow(s->window);
+        SDL_QuitSubSystem(SDL_INIT_VIDEO);
+        return false;
+    }
+    SDL_StopTextInput();
+    return true;
+}
+
+static bool sdl_open(Ui *ui, OptList *opts, GError **err)
+{
+    SdlDisplay *s = g_new0(SdlDisplay, 1);
+
+    s->ui = ui;
+    s->con = ui_console(ui, 0);
+    s->zoom = 100;
+    s->focused = true;
+    if (!read_options(s, opts, err) || (!s->con && !err_set(err, "the machine has no screen to show")) ||
+        !sdl_start(s, err)) {
+        g_free(s);
+        return false;
+    }
+    s->dl = display_listen(ui, s->con, &sdl_ops, s);
+    s->poll = g_timeout_add(POLL_MS, poll_events, s);
+    s->title_timer = g_timeout_add(TITLE_MS, title_tick, s);
+    set_title(s);
+    redraw(s);
+    return true;
+}
+
+const DisplayKind display_sdl = { "sdl", "a window (Ctrl-Alt-G frees the mouse, Ctrl-Alt-F full screen)", true, sdl_open };
