@@ -196,7 +196,6 @@ struct X86Cpu {
     uint64_t pdpte[4];          /* PAE paging: loaded at MOV CR3 */
     uint64_t mwait_addr;        /* MONITOR armed; ~0: not */
     bool wait_sipi;             /* after INIT, until a start-up IPI */
-    bool db_fault;              /* db_pending is a code breakpoint: #DB is a fault */
     bool no_step;               /* the instruction under way delivered an event: no single-step trap after it */
     uint32_t db_pending;        /* DR6 bits of debug events to deliver before the next instruction */
     uint64_t rflags_image, tsc_image, tsc_skew; /* while the state is saved and loaded: RFLAGS, TSC, TSC less that of CPU 0 */

@@ -71,10 +71,8 @@ void x86_debug_fetch(X86Cpu *c)
     for (unsigned n = 0; n < 4; n++)
         if (bp_on(c, n) && bp_type(c, n) == BP_EXEC && c->dr[n] == lin)
             hit |= 1u << n;
-    if (hit) {
+    if (hit)
         x86_debug_pend(c, hit);
-        c->db_fault = true;
-    }
 }
 
 void x86_debug_dr7_changed(X86Cpu *c)
@@ -104,9 +102,6 @@ bool x86_debug_trap(X86Cpu *c)
     c->db_pending = 0;
     c->insn = &x86_no_insn;
     c->vcpu.halted = false;
-    if (c->db_fault)
-        c->eflags |= FL_RF;
-    c->db_fault = false;
     c->exc = (X86Exception) { .vector = EXC_DB };
     x86_deliver(c);
     return true;

@@ -211,7 +211,7 @@ static void reset_common(X86Cpu *c)
     c->exc = (X86Exception) { .vector = -1 };
     c->insn = &x86_no_insn;
     c->db_pending = 0;
-    c->db_fault = c->no_step = c->nmi_masked = c->in_exception_delivery = false;
+    c->no_step = c->nmi_masked = c->in_exception_delivery = false;
     c->mwait_addr = ~0ull;
     c->msr.kernel_gs_base = 0;
     c->mode = 0;
@@ -377,7 +377,7 @@ static const StateField cpu_fields[] = {
     STATE_UARRAY(X86Cpu, dr), STATE_STRUCT(X86Cpu, gdtr, &table_state), STATE_STRUCT(X86Cpu, idtr, &table_state),
     STATE_STRUCT(X86Cpu, msr, &msr_state), STATE_B(X86Cpu, nmi_masked), STATE_B(X86Cpu, smm),
     STATE_UARRAY(X86Cpu, pdpte), STATE_U64(X86Cpu, mwait_addr), STATE_B(X86Cpu, wait_sipi),
-    STATE_B(X86Cpu, db_fault), STATE_U32(X86Cpu, db_pending), STATE_STRUCT(X86Cpu, x87, &x87_state),
+    STATE_U32(X86Cpu, db_pending), STATE_STRUCT(X86Cpu, x87, &x87_state),
     STATE_STRUCTS(X86Cpu, vec, &vec_state), STATE_F_(X86Cpu, vcpu.halted, STATE_BOOL, 1, 1),
     STATE_F_(X86Cpu, vcpu.irq, STATE_UINT, 4, 1), STATE_END
 };
