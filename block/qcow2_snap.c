@@ -318,6 +318,19 @@ static bool usable(Qcow2 *s, GError **err)
     return true;
 }
 
+/*
+ * Counts and COPIED marks cannot change in one write: between the two a check finds them at
+ * odds, though no data is in danger. The dirty bit makes the next writer settle that.
+ */
+static bool fragile(Qcow2 *s, bool on, GError **err)
+{
+    int ret = 0;
+
+    if (s->version >= 3 && !(s->incompat & INC_DIRTY) == on)
+        ret = qcow2_set_incompat(s, s->incompat ^ INC_DIRTY);
+    return ret ? err_set_errno(err, -ret, "Could not update the header") : true;
+}
+
 /* ---- create ---- */
 static char *new_id(Qcow2 *s)
 {
@@ -385,7 +398,7 @@ bool qcow2_snap_create(BlockNode *n, const char *name, GError **err)
     if (strlen(name) > 1023)
         return err_set(err, "The snapshot name is too long");
     qcow2_exclusive_begin(s);
-    ok = create_exclusive(s, name, err);
+    ok = fragile(s, true, err) && create_exclusive(s, name, err) && fragile(s, false, err);
     qcow2_exclusive_end(s);
     return ok;
 }
@@ -442,7 +455,7 @@ bool qcow2_snap_delete(BlockNode *n, const char *id, GError **err)
     if (i < 0)
         return false;
     qcow2_exclusive_begin(s);
-    ok = delete_exclusive(s, i, err);
+    ok = fragile(s, true, err) && delete_exclusive(s, i, err) && fragile(s, false, err);
     qcow2_exclusive_end(s);
     return ok;
 }
@@ -492,7 +505,7 @@ bool qcow2_snap_apply(BlockNode *n, const char *id, GError **err)
     if (i < 0)
         return false;
     qcow2_exclusive_begin(s);
-    ok = apply_exclusive(s, &s->snaps[i], err);
+    ok = fragile(s, true, err) && apply_exclusive(s, &s->snaps[i], err) && fragile(s, false, err);
     qcow2_exclusive_end(s);
     return ok;
 }
