@@ -1,0 +1,238 @@
+/*
+ * img: verbs of the image tool and what they share.
+ */
+#include <signal.h>
+#include <stdarg.h>
+#include <unistd.h>
+#include "cli/img.h"
+#include "cli/img_int.h"
+
+typedef struct Verb { const char *name; int (*fn)(Img *, int, char **); const char *usage; } Verb;
+
+static const Verb verbs[] = {
+    { "amend", img_amend, "[-f fmt] [-t cache] [-p] [-q] [--force] -o options filename" },
+    { "bench", img_bench, "[-c count] [-d depth] [-f fmt] [--flush-interval=n] [-i aio] [-n] [--no-drain] [-o offset] "
+      "[--pattern=n] [-q] [-s buffer_size] [-S step_size] [-t cache] [-w] [-U] filename" },
+    { "check", img_check, "[--object objectdef] [--image-opts] [-q] [-f fmt] [--output=human|json] [-r leaks|all] [-T src_cache] [-U] filename" },
+    { "commit", img_commit, "[-q] [-f fmt] [-t cache] [-b base] [-r rate_limit] [-d] [-p] filename" },
+    { "compare", img_compare, "[--image-opts] [-f fmt] [-F fmt] [-T src_cache] [-p] [-q] [-s] [-U] filename1 filename2" },
+    { "convert", img_convert, "[--image-opts] [--target-image-opts] [--target-is-zero] [--bitmaps] [--salvage] [-U] [-C] [-c] [-p] [-q] [-n] "
+      "[-f fmt] [-t cache] [-T src_cache] [-O output_fmt] [-B backing_file [-F backing_fmt]] [-o options] [-l snapshot_param] "
+      "[-S sparse_size] [-r rate_limit] [-m num_coroutines] [-W] [--progress=text|bar|json[:fd]] [--hash=algorithm] filename [filename2 [...]] output_filename" },
+    { "create", img_create, "[-q] [-f fmt] [-b backing_file [-F backing_fmt]] [-u] [-o options] filename [size]" },
+    { "dd", img_dd, "[--image-opts] [-U] [-f fmt] [-O output_fmt] [bs=block_size] [count=blocks] [skip=blocks] if=input of=output" },
+    { "info", img_info, "[--image-opts] [-f fmt] [--output=human|json] [--backing-chain] [-U] filename" },
+    { "map", img_map, "[--image-opts] [-f fmt] [--start-offset=offset] [--max-length=len] [--output=human|json] [-U] filename" },
+    { "measure", img_measure, "[--output=human|json] [-O output_fmt] [-o options] [--size N | [--image-opts] [-f fmt] [-l snapshot_param] filename]" },
+    { "rebase", img_rebase, "[-q] [-f fmt] [-t cache] [-T src_cache] [-p] [-u] -b backing_file [-F backing_fmt] filename" },
+    { "resize", img_resize, "[-f fmt] [--preallocation=mode] [-q] [--shrink] filename [+ | -]size" },
+    { "snapshot", img_snapshot, "[--image-opts] [-U] [-q] [-l | -a snapshot | -c snapshot | -d snapshot] filename" },
+};
+
+int img_fail(Img *m, const char *fmt, ...)
+{
+    va_list ap;
+
+    fprintf(stderr, "%s: ", m->prog);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    return 1;
+}
+
+int img_error(Img *m, GError *err)
+{
+    img_fail(m, "%s", err ? err->message : "failed");
+    g_clear_error(&err);
+    return 1;
+}
+
+int img_bad_usage(Img *m)
+{
+    fprintf(stderr, "Try '%s --help' for more information\n", m->prog);
+    return 1;
+}
+
+bool img_common_opt(Img *m, int c, int *code)
+{
+    *code = -1;
+    switch (c) {
+    case 'q': m->quiet = true; return true;
+    case 'U': m->force_share = true; return true;
+    case OPT_IMAGE_OPTS: m->image_opts = true; return true;
+    case OPT_OUTPUT:
+        m->json = g_str_equal(optarg, "json");
+        if (!m->json && strcmp(optarg, "human"))
+            *code = img_fail(m, "--output must be used with human or json as argument.");
+        return true;
+    case OPT_OBJECT:
+        *code = img_fail(m, "--object is not supported: no format here needs secrets");
+        return true;
+    case 'h':
+        printf("usage: %s %s %s\n", m->prog, m->verb, m->usage);
+        *code = 0;
+        return true;
+    case '?':
+    case ':':
+        *code = img_bad_usage(m);
+        return true;
+    }
+    return false;
+}
+
+BlockNode *img_open(Img *m, const char *name, const char *fmt, const char *cache, unsigned flags)
+{
+    g_autoptr(GHashTable) opts = block_opts_new();
+    GError *err = NULL;
+    BlockNode *n;
+    bool wce;
+
+    if (cache && !block_cache_mode(cache, &flags, &wce)) {
+        img_fail(m, "Invalid cache option: %s", cache);
+        return NULL;
+    }
+    if (cache && !wce)
+        flags |= BLOCK_WRITETHROUGH;
+    if (m->force_share)
+        flags |= BLOCK_NO_LOCK;
+    if (m->image_opts) {
+        g_hash_table_unref(g_steal_pointer(&opts));
+        opts = block_opts_parse(name, "file", &err);
+        name = NULL;
+    } else if (fmt) {
+        block_opts_set(opts, "driver", fmt);
+    }
+    n = opts ? block_open(m->g, name, opts, flags, &err) : NULL;
+    if (!n)
+        img_error(m, err);
+    return n;
+}
+
+bool img_wants_help(const char *text) { return g_str_equal(text, "help") || g_str_equal(text, "?"); }
+
+bool img_add_opts(Img *m, GHashTable *opts, const char *text)
+{
+    GError *err = NULL;
+    g_autoptr(GHashTable) more = block_opts_parse(text, NULL, &err);
+    GHashTableIter it;
+    gpointer k, v;
+
+    if (!more) {
+        img_error(m, err);
+        return false;
+    }
+    g_hash_table_iter_init(&it, more);
+    while (g_hash_table_iter_next(&it, &k, &v))
+        block_opts_set(opts, k, v);
+    return true;
+}
+
+int img_print_create_help(Img *m, const char *fmt)
+{
+    const BlockCreateOption *o = block_create_options(fmt);
+
+    if (!o)
+        return img_fail(m, "Format driver '%s' does not support image creation", fmt);
+    printf("Supported options:\n");
+    for (; o->name; o++)
+        printf("  %s=<%s>%*s - %s\n", o->name, strstr(o->name, "size") ? "size" : "str",
+               MAX(0, 16 - (int)strlen(o->name)), "", o->help);
+    return 0;
+}
+
+char *img_human_size(uint64_t bytes)
+{
+    static const char *const unit[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+    int i = 0;
+    double v = bytes;
+
+    while (v >= 1000 && i < 6) {        /* as other tools round it: 0.98 MiB, not 1000 KiB */
+        v /= 1024;
+        i++;
+    }
+    return g_strdup_printf("%.3g %s", v, unit[i]);
+}
+
+/* ---- progress; SIGUSR1 asks for one line ---- */
+static volatile sig_atomic_t report_asked;
+static void on_usr1(int sig) { report_asked = 1; }
+
+void img_progress(Img *m, uint64_t done, uint64_t total)
+{
+    double pct = total ? 100.0 * done / total : 100;
+
+    if (m->progress) {
+        printf("    (%3.2f/100%%)\r", pct);
+        fflush(stdout);
+    }
+    if (report_asked) {
+        report_asked = 0;
+        fprintf(stderr, "    (%3.2f/100%%)\n", pct);
+    }
+}
+
+void img_progress_end(Img *m)
+{
+    if (m->progress)
+        printf("\n");
+}
+
+static int print_help(Img *m)
+{
+    printf("quern img: disk image tool, compatible with qemu-img\n"
+           "usage: %s command [command options]\n\nCommand syntax:\n", m->prog);
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        printf("  %s %s\n", verbs[i].name, verbs[i].usage);
+    printf("\nSupported formats:");
+    for (const char *const *f = block_formats(); *f; f++)
+        printf(" %s", *f);
+    printf("\n");
+    return 0;
+}
+
+static int run_verb(Img *m, const Verb *v, int argc, char **argv)
+{
+    struct sigaction sa = { .sa_handler = on_usr1, .sa_flags = SA_RESTART };
+    int code;
+
+    m->verb = v->name;
+    m->usage = v->usage;
+    m->g = block_graph_new(NULL);
+    sigaction(SIGUSR1, &sa, NULL);
+    optind = 0;
+    code = v->fn(m, argc - 1, argv + 1);
+    block_graph_free(m->g);
+    return fflush(stdout) ? 1 : code;
+}
+
+int img_main(int argc, char **argv)
+{
+    g_autofree char *base = g_path_get_basename(argv[0]);
+    Img m = { .prog = g_str_has_suffix(base, "img") ? base : "quern img" };
+    const char *names[ARRAY_LEN(verbs) + 1] = { NULL };
+
+    while (argc > 1 && (g_str_equal(argv[1], "-T") || g_str_equal(argv[1], "--trace")) && argc > 2) {
+        argv[2] = argv[0];
+        argv += 2;
+        argc -= 2;
+    }
+    if (argc < 2)
+        return img_fail(&m, "Not enough arguments"), img_bad_usage(&m);
+    if (g_str_equal(argv[1], "--help") || g_str_equal(argv[1], "-h") || g_str_equal(argv[1], "help"))
+        return print_help(&m);
+    if (g_str_equal(argv[1], "--version") || g_str_equal(argv[1], "-V")) {
+        printf("qemu-img version 7.2.0 (quern)\n");
+        return 0;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+        if (g_str_equal(argv[1], verbs[i].name))
+            return run_verb(&m, &verbs[i], argc, argv);
+        names[i] = verbs[i].name;
+    }
+    const char *near = nearest_name(argv[1], names);
+    img_fail(&m, "Command not found: %s", argv[1]);
+    if (near)
+        fprintf(stderr, "Did you mean '%s'?\n", near);
+    return 1;
+}
