@@ -139,7 +139,7 @@ void jit_block_kill(JitCpu *j, JitBlock *b)
     /* Whoever still comes through the branch cache, with r10 = RIP, goes to the run loop. */
     uint8_t *at = j->cache.rw + (b->ientry - j->cache.rx);
     *at = 0xe9;
-    int32_t d = j->stubs.exit_miss - (b->ientry + 5);
+    int32_t d = j->stubs.exit_dead - (b->ientry + 5);
     memcpy(at + 1, &d, 4);
     j->st.invalidated++;
 }
@@ -200,6 +200,15 @@ void jit_ibtc_clear(JitCpu *j)
 
     for (unsigned i = 0; i < IBTC_ENTRIES; i++)
         e->ibtc_host[i] = j->stubs.exit_miss;
+}
+
+void jit_ibtc_drop(JitCpu *j, uint64_t va)
+{
+    JitEnv *e = jit_env(j->c);
+    unsigned n = va & (IBTC_ENTRIES - 1);
+
+    e->ibtc_tag[n] = 1 - (va + e->salt);
+    e->ibtc_host[n] = j->stubs.exit_miss;
 }
 
 void jit_ibtc_set(JitCpu *j, uint64_t va, uint64_t host)

@@ -73,10 +73,11 @@ struct JitPage {                /* a page with code */
     unsigned written;           /* times a store hit code here */
 };
 
-enum { JIT_EXIT_LOOKUP, JIT_EXIT_CHAIN, JIT_EXIT_POLL_DEAD, JIT_EXIT_FPU, JIT_EXIT_SIGNAL, JIT_EXIT_BODY };
+enum { JIT_EXIT_LOOKUP, JIT_EXIT_CHAIN, JIT_EXIT_POLL_DEAD, JIT_EXIT_FPU, JIT_EXIT_SIGNAL, JIT_EXIT_BODY,
+       JIT_EXIT_DEAD };
 
 typedef struct JitStubs {       /* executable addresses */
-    uint64_t enter, exit_chain, exit_miss, exit_rip, exit_poll, exit_poll_dead, exit_fpu, exit_signal;
+    uint64_t enter, exit_chain, exit_miss, exit_rip, exit_poll, exit_poll_dead, exit_fpu, exit_signal, exit_dead;
     uint64_t cbody[3], cbody_end, vec_out, vec_in, stk_fill[TLB_BANKS];
     uint64_t lo, hi;            /* all stubs */
 } JitStubs;
@@ -142,6 +143,7 @@ void jit_link(JitCpu *j, JitExit *x, JitBlock *to);
 bool jit_invalidate(JitCpu *j, const uint8_t *host, uint64_t len);
 void jit_flush(JitCpu *j);      /* drops everything; never called with generated code on the stack */
 void jit_ibtc_set(JitCpu *j, uint64_t va, uint64_t host);
+void jit_ibtc_drop(JitCpu *j, uint64_t va);
 void jit_ibtc_clear(JitCpu *j);
 
 /* code.c: stores to pages that hold translated code. */
@@ -151,6 +153,8 @@ void jit_code_take_dirty(JitCpu *j);                            /* stores of oth
 /* translate.c: translates the block at f.host + off. NULL: not translatable (crosses its page). */
 JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mode);
 
+/* Host address for c->rip from the branch cache, env made ready for it; 0: let the run loop see. */
+uint64_t jit_continue(X86Cpu *c);
 /* env words that mirror generations kept by mmu.c; after any C body. */
 void jit_check_tlb(X86Cpu *c);
 

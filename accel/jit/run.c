@@ -51,6 +51,17 @@ static void refresh_env(JitCpu *j)
     jit_check_tlb(c);
 }
 
+uint64_t jit_continue(X86Cpu *c)
+{
+    JitEnv *e = jit_env(c);
+    unsigned n = c->rip & (IBTC_ENTRIES - 1);
+
+    if (atomic_load_explicit(&c->vcpu.attention, memory_order_acquire) || !translatable(c->mode))
+        return 0;
+    refresh_env(c->vcpu.engine);
+    return e->ibtc_tag[n] + c->rip + e->salt ? 0 : e->ibtc_host[n];
+}
+
 static JitBlock *find_block(JitCpu *j, uint64_t lin, uint32_t mode)
 {
     X86Cpu *c = j->c;
@@ -92,6 +103,16 @@ static uint64_t enter(JitCpu *j, JitBlock *b)
     return go(c, b->entry, fpu);
 }
 
+/* The same by an address from the branch cache. */
+static uint64_t enter_cached(JitCpu *j, uint64_t host)
+{
+    uint64_t (*go)(X86Cpu *, uint64_t, uint64_t) = (void *)(uintptr_t)j->stubs.enter;
+
+    jit_env(j->c)->flags = x86_flags_get(j->c) | FL_1;
+    j->st.enters++;
+    return go(j->c, host, 0);
+}
+
 /* The instruction a host fault came from is run by its C body, which raises what is due. */
 static void redo_faulting(JitCpu *j)
 {
@@ -124,6 +145,8 @@ static void after_exit(JitCpu *j, uint64_t why)
         c->rip = e->vbase + j->pending_exit->off;
     } else if (why == JIT_EXIT_POLL_DEAD) {
         j->settle = true;
+    } else if (why == JIT_EXIT_DEAD) {
+        jit_ibtc_drop(j, c->rip);
     } else if (why == JIT_EXIT_FPU) {
         j->want_fpu = true;
     }
@@ -151,6 +174,14 @@ static void turn(JitCpu *j)
     JitExit *from = j->pending_exit;
     JitBlock *b = NULL;
 
+    if (!from && !j->want_fpu) {
+        uint64_t host = jit_continue(c);
+
+        if (host) {
+            after_exit(j, enter_cached(j, host));
+            return;
+        }
+    }
     if (translatable(c->mode))
         b = find_block(j, c->mode & MODE_CS64 ? c->rip : (uint32_t)c->rip,
                        c->mode | (from && from->nogroup ? MODE_JIT_NOGROUP : 0));

@@ -109,6 +109,16 @@ static void fpu_in(JitCpu *j, Emit *e)
     e_st8_i(e, m_gs(GS_ENV(fpu_live)), 1);
 }
 
+/* On to gs:[go] with the state of X86Cpu; as through the branch cache: r10 = RIP, r11 = index. */
+static void go(Emit *e)
+{
+    load_flags(e);
+    load_regs(e);
+    e_ld(e, true, S0, m_gs(GS_CPU(rip)));
+    e_enc(e, &(Enc) { .map = 1, .op = 0xb7, .reg = S1, .rm = h_reg(S0) });
+    e_jmp_m(e, m_gs(GS_ENV(go)));
+}
+
 static void make_enter(JitCpu *j, Emit *e)
 {
     uint8_t *skip;
@@ -118,15 +128,13 @@ static void make_enter(JitCpu *j, Emit *e)
         push_r(e, callee_saved[i]);
     e_alu_ri(e, true, 5, H_RSP, 8);
     e_st(e, true, m_gs(GS_ENV(host_rsp)), H_RSP);
-    e_mov(e, true, S1, H_RSI);
+    e_st(e, true, m_gs(GS_ENV(go)), H_RSI);
     e_rr(e, false, 0x85, H_RDX, H_RDX);         /* third argument: restore x87 state */
     skip = e_jcc8_fwd(e, 0x74);
     fpu_in(j, e);
     e_call(e, j->stubs.vec_in);
     e_bind8(e, skip);
-    load_flags(e);
-    load_regs(e);
-    e_jmp_r(e, S1);
+    go(e);
 }
 
 /* Common end: exit_arg is set, eax = reason comes from the second word on the way. */
@@ -171,6 +179,18 @@ static uint64_t call_body(X86Cpu *c, const X86Insn *i)
     return x86_flags_get(c);
 }
 
+/* A body that ended its block: where to go on, or 0 for the run loop. */
+static uint64_t call_body_end(X86Cpu *c, const X86Insn *i)
+{
+    JitEnv *e = jit_env(c);
+
+    x86_flags_put(c, e->flags & FL_ARITH);
+    i->fn(c, i);
+    e->go = jit_continue(c);
+    e->flags = x86_flags_get(c) | FL_1;
+    return e->go;
+}
+
 static uint64_t call_body_fpu(X86Cpu *c, const X86Insn *i)
 {
     uint64_t f = call_body(c, i);
@@ -198,10 +218,16 @@ static uint64_t make_cbody(JitCpu *j, Emit *e, int uses, bool ends)
     sync_out(j, e);
     e_ld(e, true, H_RDI, m_gs(GS_ENV(self)));
     e_mov(e, true, H_RSI, H_RBX);
-    call_c(e, uses == USES_FPU ? (const void *)call_body_fpu : (const void *)call_body);
+    call_c(e, ends ? (const void *)call_body_end : uses == USES_FPU ? (const void *)call_body_fpu :
+              (const void *)call_body);
     e_alu_ri(e, true, 0, H_RSP, ends ? 16 : 8);
-    e_st(e, true, m_gs(GS_ENV(flags)), H_RAX);
-    if (!ends) {
+    if (ends) {
+        e_rr(e, true, 0x85, H_RAX, H_RAX);
+        leave = e_jcc_fwd(e, CC_E);
+        go(e);
+        e_bind(e, leave);
+    } else {
+        e_st(e, true, m_gs(GS_ENV(flags)), H_RAX);
         e_cmp8_i(e, m_gs(GS_ENV(leave)), 0);
         leave = e_jcc_fwd(e, CC_NE);
         if (uses == USES_FPU)
@@ -267,6 +293,7 @@ void jit_stubs_make(JitCpu *j)
     s->exit_poll_dead = make_way_out(&e, common, JIT_EXIT_POLL_DEAD, GS_CPU(rip), 0);
     s->exit_fpu = make_way_out(&e, common, JIT_EXIT_FPU, GS_CPU(rip), 0);
     s->exit_signal = make_way_out(&e, common, JIT_EXIT_SIGNAL, 0, 0);
+    s->exit_dead = make_way_out(&e, common, JIT_EXIT_DEAD, GS_CPU(rip), 0);
     for (int u = 0; u < 3; u++)
         s->cbody[u] = make_cbody(j, &e, u, false);
     s->cbody_end = make_cbody(j, &e, USES_NONE, true);
