@@ -115,6 +115,8 @@ struct JitCpu {
     bool dirty_all;             /* more than fits: everything */
     JitStats st;
     bool has_avx, exact, want_flush;
+    bool local_kernel;          /* supervisor code on pages that are not global was seen this epoch */
+    uint32_t seen_epoch;        /* X86Cpu.code_epoch local_kernel belongs to */
     bool settle;                /* dead flags were given up: run on until all are written */
     bool want_fpu;              /* the next block wants x87 state in the host's registers */
     JitExit *pending_exit;      /* the exit we came from: link it to what is found */

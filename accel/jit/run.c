@@ -45,8 +45,15 @@ static void refresh_env(JitCpu *j)
 {
     X86Cpu *c = j->c;
     JitEnv *e = jit_env(c);
+    uint64_t space;
 
-    e->salt = c->code_space * 0x9e3779b97f4a7c15ULL + c->mode * 0xc2b2ae3d27d4eb4fULL;
+    if (j->seen_epoch != c->code_epoch) {
+        j->seen_epoch = c->code_epoch;
+        j->local_kernel = false;
+    }
+    /* Kernels map their code global: then what is known of it outlives address spaces. */
+    space = (c->mode & MODE_CPL) == 3 || j->local_kernel ? c->code_space : (uint64_t)c->code_epoch << 40;
+    e->salt = (space * 2 + j->local_kernel) * 0x9e3779b97f4a7c15ULL + c->mode * 0xc2b2ae3d27d4eb4fULL;
     e->leave = 0;
     jit_check_tlb(c);
 }
@@ -71,6 +78,7 @@ static JitBlock *find_block(JitCpu *j, uint64_t lin, uint32_t mode)
     c->insn = &x86_no_insn;
     f = x86_fetch_page(c, lin);
     j->st.lookups++;
+    j->local_kernel |= !f.global && (c->mode & MODE_CPL) != 3;
     if (!f.host)
         return NULL;
     b = jit_block_find(j, f.host + (lin & (TLB_PAGE - 1)), mode);

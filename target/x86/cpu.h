@@ -207,7 +207,8 @@ struct X86Cpu {
        entry is dropped or loses a tag. code_space names the set of translations in force: it
        changes when a fetch may translate differently than before (CR3, flush, page flush), and
        takes an old value again only if nothing changed in that address space since. */
-    uint32_t tlb_gen;
+    /* code_epoch is the same for global translations, which all spaces share (X86Fetch.global). */
+    uint32_t tlb_gen, code_epoch;
     uint64_t code_space;
 
     TlbEntry tlb[TLB_BANKS][TLB_ENTRIES] __attribute__((aligned(4096)));

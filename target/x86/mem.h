@@ -99,7 +99,12 @@ bool x86_translate_debug(X86Cpu *c, uint64_t va, uint64_t *pa);
 
 /* Instruction fetch: host address of the page of va for execution, its RAM block and offset.
    Raises #PF (fetch). NULL host: code outside RAM (ROM: host set; MMIO: fetched by bytes). */
-typedef struct X86Fetch { const uint8_t *host; RamBlock *ram; uint64_t ram_offset; uint64_t pa; } X86Fetch;
+typedef struct X86Fetch {
+    const uint8_t *host;
+    RamBlock *ram;
+    uint64_t ram_offset, pa;
+    bool global;                /* same in every address space until code_epoch changes */
+} X86Fetch;
 X86Fetch x86_fetch_page(X86Cpu *c, uint64_t va);
 
 /* TLB control (mmu.c). Own thread. */

@@ -96,7 +96,8 @@ void x86_tlb_flush_all(X86Cpu *c)
     m->global_asid = m->first_valid_asid;
     m->cur_asid = new_asid(m);
     m->walk_gen++;
-    m->space_epoch++;
+    memset(m->code_filter, 0, sizeof m->code_filter);
+    c->code_epoch = ++m->space_epoch;
     new_space(c);
 }
 
@@ -145,6 +146,7 @@ static unsigned filter_hash(uint64_t v)
 {
     return (unsigned)((v ^ v >> 10) % BIG_FILTER);
 }
+static unsigned code_hash(uint64_t va) { return (unsigned)((va >> 12 ^ va >> 28) % CODE_FILTER); }
 static bool bit_test(const uint64_t *bits, unsigned n) { return bits[n / 64] >> (n % 64) & 1; }
 static void bit_set(uint64_t *bits, unsigned n) { bits[n / 64] |= 1ull << (n % 64); }
 
@@ -175,6 +177,7 @@ void x86_tlb_flush_page(X86Cpu *c, uint64_t va)
     unsigned idx = tlb_index(va);
     uint64_t page = va & ~0xfffull;
     L2Entry *set = m->l2[(va >> 12) % L2_SETS];
+    bool code = bit_test(m->code_filter, code_hash(va));
 
     for (unsigned b = 0; b < TLB_BANKS; b++) {
         TlbEntry *e = &c->tlb[b][idx];
@@ -185,12 +188,19 @@ void x86_tlb_flush_page(X86Cpu *c, uint64_t va)
         if (set[i].vpn == va >> 12 && (set[i].asid == m->cur_asid || set[i].asid == m->global_asid))
             set[i].asid = 0;
     m->walk_gen++;
-    if (bit_test(m->big_filter, filter_hash(va >> 22)))
+    if (bit_test(m->big_filter, filter_hash(va >> 22))) {
         drop_big(c, va, 22);
-    if (bit_test(m->huge_filter, filter_hash(va >> 30)))
+        code = true;
+    }
+    if (bit_test(m->huge_filter, filter_hash(va >> 30))) {
         drop_big(c, va, 30);
+        code = true;
+    }
+    /* Where nothing was fetched from, no fetch can translate differently now. */
+    if (!code)
+        return;
     if (bit_test(m->global_filter, filter_hash(va >> 21)) || bit_test(m->huge_filter, filter_hash(va >> 30)))
-        m->space_epoch++;
+        c->code_epoch = ++m->space_epoch;
     new_space(c);
 }
 
@@ -212,7 +222,9 @@ void x86_tlb_flush_page_pcid(X86Cpu *c, uint64_t va, unsigned pcid)
             if (m->bigs[s][i].asid == asid && m->bigs[s][i].vpn >> 9 == va >> 30)
                 m->bigs[s][i].asid = 0;
     m->walk_gen++;
-    m->pcid[pcid & 0xfff].space_epoch = m->space_epoch - 1;
+    if (bit_test(m->code_filter, code_hash(va)) || bit_test(m->big_filter, filter_hash(va >> 22)) ||
+        bit_test(m->huge_filter, filter_hash(va >> 30)))
+        m->pcid[pcid & 0xfff].space_epoch = m->space_epoch - 1;
 }
 
 static unsigned host_hash(uint64_t host_page) { return (unsigned)((host_page >> 12) % HOST_FILTER); }
@@ -397,7 +409,8 @@ void x86_tlb_page_written(X86Cpu *c, const MemRef *r, uint64_t va, unsigned bank
 X86Fetch x86_fetch_page(X86Cpu *c, uint64_t va)
 {
     unsigned bank = x86_cpl(c) == 3 ? TLB_U : TLB_K;
-    const TlbEntry *e = &c->tlb[bank][tlb_index(va)];
+    unsigned idx = tlb_index(va);
+    const TlbEntry *e = &c->tlb[bank][idx];
     X86Fetch f = { 0 };
     const FlatRange *fr;
 
@@ -415,6 +428,8 @@ X86Fetch x86_fetch_page(X86Cpu *c, uint64_t va)
         f.host = r.host ? r.host - (va & 0xfff) : NULL;
         fr = r.fr;
     }
+    bit_set(c->mmu->code_filter, code_hash(va));
+    f.global = !(c->cr0 & CR0_PG) || (c->mmu->global[bank][idx / 64] >> (idx % 64) & 1);
     if (f.host && fr) {
         f.ram = fr->ram;
         f.ram_offset = fr->ram_offset + (f.pa - fr->addr);

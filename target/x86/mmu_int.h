@@ -47,7 +47,7 @@ typedef struct MmuSpace {        /* what is remembered of one PCID */
     uint64_t space;
 } MmuSpace;
 
-enum { L2_SETS = 1024, L2_WAYS = 4, BIG_SETS = 64, WALK_ENTRIES = 256, BIG_FILTER = 1024, HOST_FILTER = 8192 };
+enum { L2_SETS = 1024, L2_WAYS = 4, BIG_SETS = 64, WALK_ENTRIES = 256, BIG_FILTER = 1024, HOST_FILTER = 8192, CODE_FILTER = 65536 };
 enum { TLB_WORDS = TLB_ENTRIES / 64 };
 
 typedef struct X86Mmu {
@@ -68,6 +68,7 @@ typedef struct X86Mmu {
     WalkEntry walk[WALK_ENTRIES];
     uint32_t walk_gen;
     uint64_t next_space;        /* last value given to X86Cpu.code_space */
+    uint64_t code_filter[CODE_FILTER / 64];     /* hash of VA >> 12 of pages fetched from */
     uint32_t space_epoch;       /* changes when global pages may have changed */
     uint64_t global_filter[BIG_FILTER / 64];    /* hash of VA >> 21 of pages filled as global */
     MmuSpace pcid[4096];
