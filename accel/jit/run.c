@@ -36,8 +36,11 @@ void jit_check_tlb(X86Cpu *c)
     if (e->seen_tlb_gen == c->tlb_gen)
         return;
     e->seen_tlb_gen = c->tlb_gen;
-    for (unsigned b = 0; b < TLB_BANKS; b++)
+    /* No access in canonical space matches; one that does match faults, and its C body decides. */
+    for (unsigned b = 0; b < TLB_BANKS; b++) {
         e->stk_page[b] = TLB_INVALID;
+        e->stk_delta[b] = 0;
+    }
 }
 
 /* Words generated code uses that follow from state C code may have changed. */
