@@ -55,17 +55,19 @@ static void pusha(X86Cpu *c, const X86Insn *i)
         x86_st(c, x86_lin(c, S_SS, (sp - (n + 1) * size) & mask, size, true), size, c->gpr[n]);
     x86_set_sp(c, sp - 8 * size);
 }
+/* Registers above the slot that faults are written already, as processors do. */
 static void popa(X86Cpu *c, const X86Insn *i)
 {
     unsigned size = i->opsize;
-    uint64_t mask = x86_sp_mask(c), sp = c->gpr[R_RSP], v[8];
+    uint64_t mask = x86_sp_mask(c), sp = c->gpr[R_RSP];
 
-    for (int n = 0; n < 8; n++)
-        v[n] = x86_ld(c, x86_lin(c, S_SS, (sp + n * size) & mask, size, false), size);
-    x86_set_sp(c, sp + 8 * size);
-    for (int n = 0; n < 8; n++)
+    for (int n = 0; n < 8; n++) {
+        uint64_t v = x86_ld(c, x86_lin(c, S_SS, (sp + n * size) & mask, size, false), size);
+
         if (7 - n != R_RSP)
-            x86_gpr_wr(c, i, 7 - n, size, v[n]);
+            x86_gpr_wr(c, i, 7 - n, size, v);
+    }
+    x86_set_sp(c, sp + 8 * size);
 }
 BODY1(pusha, pusha);
 BODY1(popa, popa);

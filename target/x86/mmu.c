@@ -361,7 +361,9 @@ static TlbEntry *l1_fill(X86Cpu *c, uint64_t va, uint64_t pa, uint8_t *host, con
 G_NORETURN static void raise_noncanonical(X86Cpu *c, uint64_t va)
 {
     const X86Insn *i = c->insn;
-    bool stack = i && ((!i->is_reg && i->seg == S_SS) || va - c->gpr[R_RSP] + 0x10000 < 0x20000);
+    /* Explicit operands know their segment; pushes and pops are near rSP. */
+    bool stack = i && ((!i->is_reg && i->seg == S_SS) ||
+                       (x86_rows[i->row].cls & CL_STACK && va - c->gpr[R_RSP] + 0x10000 < 0x20000));
 
     x86_raise_err(c, stack ? EXC_SS : EXC_GP, 0);
 }

@@ -264,7 +264,8 @@ static void op_f2xm1(X86Cpu *c, const X86Insn *i)
         }
     } else if (a.cls == FP_NORMAL) {
         a = fp_operand(&st, a);
-        if (a.e == 0 && a.m == 1ULL << 63) {    /* +-1: exact */
+        if (a.e == 0 && a.m == 1ULL << 63) {    /* +-1: exact, but said to be rounded */
+            st.flags |= FPX_P;
             r = one();
             if (a.s) {
                 r.s = true;
@@ -318,8 +319,11 @@ static Fp ylog2(FpStatus *st, Fp x, Fp y)
         return zero(y.s ^ below);
     if (x.m == u.m) {                           /* a power of two: exact */
         st->prec = 64;
-        st->flags |= FPX_P;                     /* inexact by definition */
-        return fp_mul(st, &fp_x80, y, fp_from_i64(x.e));
+        y = fp_mul(st, &fp_x80, y, fp_from_i64(x.e));
+        st->flags |= FPX_P;                     /* inexact by definition, and so a denormal underflows */
+        if (y.cls == FP_NORMAL && y.e < fp_x80.emin)
+            st->flags |= FPX_U;
+        return y;
     }
     return x87_ylog2(st, x, y, false);
 }

@@ -70,6 +70,8 @@ const uint8_t *dt_gen_pool(DtGen *g);
 /* Flags that are undefined when instruction i of k is about to run (i == k->n: at the end). */
 uint32_t dt_undefined_flags(const DtCase *k, unsigned i);
 
+extern const char *const dt_x87_functions[];    /* the inexact ones: they end a sequence */
+
 /* The features this host has, as a -cpu specification. Caller frees. */
 char *dt_host_model(void);
 /* Runs count cases in a child process; false: the child died in case *died. */

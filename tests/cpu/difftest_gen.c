@@ -136,6 +136,8 @@ static const char *const never[] = {    /* leave user mode, or depend on what is
     "fxsave", "fnsave", "fnstenv", "rdsspq", "serialize", "invd", "vmcall", "vmmcall", "clflush", "clflushopt", "clwb", "enter", NULL
 };
 
+const char *const dt_x87_functions[] = { "f2xm1", "fyl2x", "fyl2xp1", "fpatan", "fsin", "fcos", "fsincos", "fptan", NULL };
+
 static const char *class_of(const X86Row *r)
 {
     return r->cls & CL_AVX ? "avx" : r->cls & CL_MMX ? "mmx" : r->cls & CL_SSE ? "sse" : r->cls & CL_X87 ? "x87" : "int";
@@ -504,6 +506,8 @@ bool dt_gen_case(DtGen *g, uint64_t n, DtCase *k)
         k->row[k->n++] = i.row;
         memcpy(k->code + k->len, e.b, e.n);
         k->len += e.n;
+        if (g_strv_contains(dt_x87_functions, r->mnemonic))
+            break;
     }
     k->code[k->len] = 0xcc;
     k->code_off = chance(g, 4) ? 0x1000 - below(g, k->len + 1) : below(g, 0x100);

@@ -49,7 +49,7 @@ static bool is_approximate(const DtCase *k, const char *const *names)
     return false;
 }
 /* x87 elementary functions: one unit in the last place, and C1 (rounded up) may differ. */
-static const char *const x87_functions[] = { "f2xm1", "fyl2x", "fyl2xp1", "fpatan", "fsin", "fcos", "fsincos", "fptan", NULL };
+#define x87_functions dt_x87_functions
 static const char *const approximations[] = { "rcpps", "rcpss", "rsqrtps", "rsqrtss", "vrcpps", "vrcpss", "vrsqrtps", "vrsqrtss", NULL };
 
 /* Which byte of these faults first is up to the processor. */
@@ -90,7 +90,7 @@ static char *compare(const DtCase *k, const DtResult *h, const DtResult *q, cons
     if (faults_in(k, h, "cmps") && faults_in(k, q, "cmps"))
         ends = a->rip == b->rip;
     /* 32-bit operands across the 4 GiB border: AMD raises #GP, Intel may wrap. */
-    else if (k->compat && h->vector == EXC_GP && q->vector == EXC_PF && (uint32_t)q->cr2 >= 0xffffffe0)
+    else if (k->compat && (h->vector == EXC_GP || h->vector == EXC_SS) && q->vector == EXC_PF && (uint32_t)q->cr2 >= 0xffffffe0)
         ends = a->rip == b->rip;
     else if (!ends)
         ;
