@@ -92,6 +92,9 @@ static char *compare(const DtCase *k, const DtResult *h, const DtResult *q, cons
     /* 32-bit operands across the 4 GiB border: AMD raises #GP, Intel may wrap. */
     else if (k->compat && (h->vector == EXC_GP || h->vector == EXC_SS) && q->vector == EXC_PF && (uint32_t)q->cr2 >= 0xffffffe0)
         ends = a->rip == b->rip;
+    /* Operands across the end of the canonical half: both parts are bad. */
+    else if (h->vector == EXC_GP && q->vector == EXC_PF && q->cr2 >> 5 == 0x7fffffffffe0 >> 5)
+        ends = a->rip == b->rip;
     else if (!ends)
         ;
     else if (h->vector != EXC_PF)
