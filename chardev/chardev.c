@@ -360,6 +360,11 @@ char *chardev_describe(const Chardev *chr)
     return g_strdup(chr->cls->name);
 }
 
+bool chardev_is_mux(const Chardev *chr)
+{
+    return chr->mux != NULL;
+}
+
 bool chardev_in_use(const Chardev *chr)
 {
     return chr->mux ? mux_in_use(chr->mux) : chr->fe != NULL;

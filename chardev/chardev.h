@@ -78,6 +78,7 @@ void chardev_foreach(ChardevSet *set, void (*fn)(void *opaque, Chardev *chr), vo
 const char *chardev_id(const Chardev *chr);
 char *chardev_describe(const Chardev *chr);             /* "pty:/dev/pts/3"; caller frees */
 bool chardev_in_use(const Chardev *chr);
+bool chardev_is_mux(const Chardev *chr);                /* several front-ends take turns (Ctrl-A c) */
 
 /* -chardev: "socket,id=c0,path=/x,server=on,wait=off" with doubled commas for literal ones. */
 Chardev *chardev_parse(ChardevSet *set, const char *spec, GError **err);

@@ -196,11 +196,15 @@ void flat_range_write(const FlatRange *fr, uint64_t addr, unsigned size, uint64_
         machine_unlock();
 }
 
-/* How many of size bytes at addr lie in fr (NULL: in the hole, as far as one byte is concerned). */
+/* How many of size bytes at addr go to fr (NULL: to the hole, one byte at a time). The device that
+   claims the first byte of an access gets all of it that lies in its region, even where another
+   region hides a part: a dword at 0xcf8 is PCI's although the byte 0xcf9 is the reset register. */
 static unsigned part_len(const FlatRange *fr, uint64_t addr, unsigned size)
 {
     if (!fr)
         return 1;
+    if (!fr->host)
+        return MIN(size, fr->region->size - (fr->offset + (addr - fr->addr)));
     return MIN(size, fr->addr + fr->size - addr);
 }
 

@@ -12,6 +12,8 @@ static __thread bool lock_held;
 enum { REQ_RESET = 1 << 0, REQ_SHUTDOWN = 1 << 1, REQ_POWERDOWN = 1 << 2, REQ_STOP = 1 << 3,
        REQ_SUSPEND = 1 << 4, REQ_WAKEUP = 1 << 5 };
 
+enum { TELL_AGAIN_US = 10 * G_USEC_PER_SEC };
+
 typedef struct EventListener { MachineEventFn *fn; void *opaque; } EventListener;
 typedef struct FreeHook { void (*fn)(void *data); void *data; } FreeHook;
 
@@ -218,11 +220,26 @@ static void do_shutdown(Machine *m)
         m->quit = true;
 }
 
+/* Tells the user, but a guest that does nothing else does not get to fill the terminal. */
+static void report_triple_fault(Machine *m)
+{
+    gint64 now = g_get_monotonic_time();
+
+    m->triple_faults++;
+    if (m->triple_faults > 1 && now - m->triple_fault_told < TELL_AGAIN_US)
+        return;
+    m->triple_fault_told = now;
+    if (m->triple_faults > 1)
+        log_info("the guest has triple-faulted %u times; it may never start (registers: -d cpu_reset)",
+                 m->triple_faults);
+    else
+        log_info("the guest triple-faulted%s (registers: -d cpu_reset)", m->no_reboot ? "" : "; the machine is reset");
+}
+
 static void do_reset(Machine *m)
 {
     if (m->reset_cause == CAUSE_TRIPLE_FAULT)
-        log_info("the guest triple-faulted%s (registers: -d cpu_reset)",
-                 m->no_reboot ? "" : "; the machine is reset");
+        report_triple_fault(m);
     if (m->no_reboot && m->reset_cause >= CAUSE_GUEST_SHUTDOWN) {
         m->shutdown_cause = m->reset_cause;
         do_shutdown(m);

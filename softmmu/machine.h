@@ -52,6 +52,7 @@ typedef struct MachineDeviceOps {
 
 struct Machine {
     char *name;                 /* -name, or NULL */
+    uint8_t uuid[16];           /* in text order; all zero: none */
     AddressSpace mem, ports;
     Region mem_root, port_root; /* 2^64-1 and 64 KiB */
     RamBlock *ram;              /* main memory */
@@ -70,6 +71,8 @@ struct Machine {
     GArray *listeners;          /* of {MachineEventFn *, opaque} */
     _Atomic uint32_t requests;  /* internal: pending reset / powerdown / shutdown / stop */
     MachineCause reset_cause, shutdown_cause;
+    unsigned triple_faults;     /* since start, for the report */
+    int64_t triple_fault_told;
     RunState stop_why;          /* of the pending stop request */
     unsigned pause_depth;       /* vcpus_pause nesting */
     const MachineDeviceOps *device_ops;

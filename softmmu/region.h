@@ -153,6 +153,14 @@ void flat_view_unref(FlatView *v);
 /* The range that contains addr, or NULL for a hole. */
 const FlatRange *flat_view_find(const FlatView *v, uint64_t addr);
 
+/* Does an access of size bytes at addr (inside fr) go to fr as a whole? A device that claims the first
+   byte gets all that lies in its region, also where another region hides a part of it. */
+static inline bool flat_range_takes(const FlatRange *fr, uint64_t addr, unsigned size)
+{
+    return fr->host ? size <= fr->size && addr - fr->addr <= fr->size - size
+                    : size <= fr->region->size && fr->offset + (addr - fr->addr) <= fr->region->size - size;
+}
+
 /*
  * One access of 1, 2, 4 or 8 bytes as a CPU or a bus master makes it; splits at range
  * borders; holes read all ones. Takes the machine lock itself when the target needs it

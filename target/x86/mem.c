@@ -36,7 +36,7 @@ static void host_store(uint8_t *p, uint64_t v, unsigned size)
 
 static bool in_range(const FlatRange *fr, uint64_t pa, unsigned size)
 {
-    return fr && pa >= fr->addr && size <= fr->size && pa - fr->addr <= fr->size - size;
+    return fr && pa >= fr->addr && pa - fr->addr < fr->size && flat_range_takes(fr, pa, size);
 }
 
 /* Device, ROM border or hole: in pieces the bus can carry. */

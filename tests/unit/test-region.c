@@ -139,6 +139,26 @@ static void sizes_are_split_widened_or_refused(void)
     machine_free(m);
 }
 
+static void dword_goes_to_the_owner_of_its_first_byte(void)
+{
+    Machine *m = machine_new(true);
+    Region conf, reset;
+    Reg c = { 0 }, r = { 0 };
+
+    region_init_io(&conf, "conf", &ops_any, &c, 8);
+    region_init_io(&reset, "reset", &ops_any, &r, 1);
+    region_add(&m->mem_root, &conf, 0xcf8, 0);
+    region_add(&m->mem_root, &reset, 0xcf9, 1);
+    addrspace_write(&m->mem, 0xcf8, 4, 0x80000000);
+    g_assert_cmphex(c.last_val, ==, 0x80000000);
+    g_assert_cmpuint(r.writes, ==, 0);
+    addrspace_write(&m->mem, 0xcf9, 1, 6);
+    g_assert_cmphex(r.last_val, ==, 6);
+    region_destroy(&conf);
+    region_destroy(&reset);
+    machine_free(m);
+}
+
 static uint64_t evil_read(void *opaque, uint64_t off, unsigned size)
 {
     Reg *r = opaque;
@@ -246,6 +266,7 @@ int main(int argc, char **argv)
     g_test_add_func("/region/priority", priority_hides_and_hole_shows);
     g_test_add_func("/region/alias", alias_shows_part_of_target);
     g_test_add_func("/region/sizes", sizes_are_split_widened_or_refused);
+    g_test_add_func("/region/first-byte", dword_goes_to_the_owner_of_its_first_byte);
     g_test_add_func("/region/busy", busy_device_reads_ones);
     g_test_add_func("/region/dma", dma_stops_at_holes_and_io);
     g_test_add_func("/region/dirty", stores_set_dirty_bits_and_tell_code);

@@ -1,0 +1,96 @@
+/*
+ * cli: what the command line says, collected before anything is built.
+ *
+ * Option handlers (cli/options.def) only check form and store; cli/launch.c builds the machine from
+ * a Cli in a fixed order. Only files of this folder exit or print to stdout.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "hw/i386/board.h"
+#include "util/optlist.h"
+
+#include <stdio.h>
+
+/* One -device, -drive, ... as given, for messages and for creation in order. */
+typedef struct CliItem {
+    const char *option;         /* "-device" */
+    char *text;
+} CliItem;
+
+typedef struct Cli {
+    MachineConfig cfg;
+    GPtrArray *strings;         /* owned char * that cfg points to */
+    char *machine_type;
+    GHashTable *machine_opts;
+    bool accel_given;
+    GPtrArray *accels;          /* OptList *: wishes in order; "accel" is the name */
+    char *cpu;
+    uint64_t ram_size;          /* 0: default */
+    uint8_t uuid[16];
+    char *name;
+
+    /* Of CliItem *, in command line order. */
+    GPtrArray *chardevs, *blockdevs, *drives, *netdevs, *nets, *devices, *globals, *objects, *audiodevs,
+              *fsdevs, *tpmdevs;
+    GPtrArray *serials, *parallels, *debugcons, *monitors, *qmps, *mons, *vncs, *virtfs;
+    GPtrArray *option_roms, *acpitables, *add_fds, *ignored;
+    GPtrArray *disks;           /* positional */
+
+    char *display, *vga, *keyboard, *loadvm, *incoming, *gdb, *pidfile, *runas, *chroot, *seed, *icount;
+    bool nographic, snapshot, daemonize, start_paused, no_reboot, no_shutdown, full_screen, sandbox;
+    char *watchdog_action, *panic_action;
+    int echr;                   /* -1: default */
+} Cli;
+
+typedef enum { CLI_RUN, CLI_DONE, CLI_BAD } CliVerdict;
+/* Reads the command line. CLI_DONE: something like -help was printed. CLI_BAD: err is set. */
+CliVerdict cli_parse(Cli *cli, int argc, char **argv, GError **err);
+void cli_init(Cli *cli);
+void cli_clear(Cli *cli);
+void cli_print_help(void);
+/* Back-ends of one run: made before the machine's devices, freed after them. */
+typedef struct Services {
+    Machine *m;
+    struct ChardevSet *chardevs;
+    struct BlockGraph *block;
+    struct Ui *ui;
+    GPtrArray *netports;        /* NetPort *: what -netdev made; also the service "netports" of the machine */
+    GPtrArray *nic_ports;       /* NetPort * not owned: waiting for a -net nic */
+    GPtrArray *objects;         /* OptList * of -object */
+    GPtrArray *monitor_chrs;    /* Chardev * that get a monitor for people */
+    char *default_display;
+} Services;
+bool services_new(Services *s, Cli *cli, Machine *m, GError **err) MUST_CHECK;
+bool services_displays(Services *s, Cli *cli, GError **err) MUST_CHECK;
+bool services_monitors(Services *s, Cli *cli, GError **err) MUST_CHECK;
+void services_free(Services *s);
+/* Network: -netdev, -nic, -net; fills cfg.nics. */
+bool net_options(Services *s, Cli *cli, GError **err) MUST_CHECK;
+void net_warn_unused(Services *s);
+/* Drives of -drive, -hda ... become devices; then -device; then default drives. */
+bool user_devices(Services *s, Cli *cli, GError **err) MUST_CHECK;
+bool block_options(Services *s, Cli *cli, GError **err) MUST_CHECK;
+/* Was one of these drivers asked for with -device? names ends with NULL. */
+bool device_wanted(Cli *cli, const char *const *names);
+
+/* Builds, runs and takes down the machine; the process's exit code. */
+int cli_launch(Cli *cli);
+/* -daemonize: forks; the parent waits for cli_daemon_ready and exits. */
+bool cli_daemon_start(GError **err);
+void cli_daemon_ready(void);
+
+/* What "-OPTION help" prints for options that keep a list, or NULL. Caller frees. */
+char *cli_list_help(const char *option, const char *arg);
+
+/* Chooses the engine among the wishes and creates it for m. */
+bool cli_choose_accel(Cli *cli, Machine *m, GError **err);
+char *cli_accel_help(void);
+
+/* Verbs: quern img ..., quern nbd ... (cli/verbs.def). */
+int verb_doctor(int argc, char **argv);
+
+#define QUERN_VERSION "0.1"
+#define QEMU_COMPAT_VERSION "7.2.0"     /* what scripts that parse -version compare with */
+
+#endif

@@ -1,0 +1,100 @@
+/* objects: the kinds of -object, most of them described by their options alone. */
+#include "hw/core/objects.h"
+
+#include "net/net.h"
+
+typedef struct ObjectKind {
+    const char *name, *backend; /* back-end kind it is registered as */
+    const char *keys;           /* options it takes, separated by spaces */
+    bool (*add)(Machine *m, OptList *o, GError **err);
+} ObjectKind;
+
+static bool dump_add(Machine *m, OptList *o, GError **err)
+{
+    const char *netdev = optlist_str(o, "netdev", NULL), *file = optlist_str(o, "file", NULL);
+    NetPort *p = netdev ? backend_find(m, "netdev", netdev) : NULL;
+    uint64_t maxlen;
+
+    if (!optlist_uint(o, "maxlen", 65536, UINT32_MAX, &maxlen, err))
+        return false;
+    if (!file)
+        return err_set(err, "filter-dump needs file=");
+    return p ? net_dump_attach(p, file, maxlen, err)
+             : err_set(err, "there is no netdev '%s'", netdev ? netdev : "");
+}
+
+static const ObjectKind kinds[] = {
+    { "filter-dump", "filter", "netdev file maxlen queue", dump_add },
+    { "iothread", "iothread", "poll-max-ns poll-grow poll-shrink thread-pool-min thread-pool-max", NULL },
+    { "memory-backend-ram", "memory-backend", "size share merge dump prealloc host-nodes policy reserve", NULL },
+    { "memory-backend-memfd", "memory-backend", "size share merge dump prealloc seal hugetlb hugetlbsize reserve", NULL },
+    { "memory-backend-file", "memory-backend", "size share merge dump prealloc mem-path discard-data pmem readonly align reserve", NULL },
+    { "rng-random", "rng", "filename", NULL },
+    { "rng-builtin", "rng", "", NULL },
+    { "secret", "secret", "data file format keyid iv", NULL },
+};
+
+static const ObjectKind *kind_find(const char *name)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
+        if (!strcmp(kinds[i].name, name))
+            return &kinds[i];
+    return NULL;
+}
+
+static bool unknown_kind(const char *name, GError **err)
+{
+    const char *names[G_N_ELEMENTS(kinds) + 1] = { NULL };
+    const char *near;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
+        names[i] = kinds[i].name;
+    near = nearest_name(name, names);
+    return err_set(err, "'%s' is not a kind of object%s%s%s; -object help lists them", name,
+                   near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+}
+
+bool object_add(Machine *m, OptList *o, GError **err)
+{
+    const char *type = optlist_str(o, "qom-type", NULL), *id = optlist_str(o, "id", NULL);
+    const ObjectKind *k = type ? kind_find(type) : NULL;
+    g_auto(GStrv) keys = k ? g_strsplit(k->keys, " ", -1) : NULL;
+
+    if (!type)
+        return err_set(err, "which kind of object?");
+    if (!k)
+        return unknown_kind(type, err);
+    if (!id)
+        return err_set(err, "an object needs id=");
+    for (char **key = keys; *key; key++)
+        optlist_str(o, *key, NULL);
+    if (!optlist_check_unused(o, err))
+        return false;
+    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
+        if (backend_find(m, kinds[i].backend, id))
+            return err_set(err, "there is already an object '%s'", id);
+    if (k->add && !k->add(m, o, err))
+        return false;
+    backend_register(m, k->backend, id, o);
+    return true;
+}
+
+bool object_del(Machine *m, const char *id, GError **err)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        if (backend_find(m, kinds[i].backend, id)) {
+            backend_unregister(m, kinds[i].backend, id);
+            return true;
+        }
+    }
+    return err_set_code(err, ERR_NOT_FOUND, "there is no object '%s'", id);
+}
+
+char *object_list_help(void)
+{
+    GString *out = g_string_new("List of user creatable objects:\n");
+
+    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
+        g_string_append_printf(out, "  %s\n", kinds[i].name);
+    return g_string_free(out, false);
+}

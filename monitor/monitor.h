@@ -1,0 +1,18 @@
+/*
+ * monitor: the door to the monitors: HMP for people, QMP for programs.
+ *
+ * Commands are rows of monitor/hmp.def and monitor/hmp_info.def (HMP) and monitor/qmp.def (QMP).
+ * Machine lock held throughout; a session lives until its machine is freed.
+ */
+#ifndef MONITOR_MONITOR_H
+#define MONITOR_MONITOR_H
+
+#include "chardev/chardev.h"
+#include "softmmu/machine.h"
+
+bool hmp_attach(Machine *m, Chardev *chr, GError **err) MUST_CHECK;
+bool qmp_attach(Machine *m, Chardev *chr, bool pretty, GError **err) MUST_CHECK;
+/* Runs one HMP line on behalf of cpu (-1: the first) and returns what it prints; caller frees. */
+char *hmp_run(Machine *m, const char *line, int cpu);
+
+#endif
