@@ -55,9 +55,14 @@ $(B)/obj/%.o: $(SRCDIR)/%.c $(wildcard $(B)/config.mk)
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  CC    $*.c")
 	$(Q)$(CC) $(QCFLAGS) $(EXTRA_$(subst /,_,$*)) -MMD -MP -c -o $@ $<
-$(B)/libquern.a: $(LIB_OBJS)
+# A source that went away must leave the archive too: its list is a prerequisite.
+$(B)/obj/lib.list: FORCE
+	@mkdir -p $(@D)
+	@echo '$(LIB_OBJS)' | cmp -s - $@ || echo '$(LIB_OBJS)' > $@
+FORCE:
+$(B)/libquern.a: $(LIB_OBJS) $(B)/obj/lib.list
 	$(if $(Q),@echo "  AR    $@")
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && ar rcs $@ $(LIB_OBJS)
 $(B)/quern: $(CLI_OBJS) $(B)/libquern.a
 	$(if $(Q),@echo "  LINK  $@")
 	$(Q)$(CC) $(SAN) -pthread -o $@ $(CLI_OBJS) $(B)/libquern.a $(DEP_LIBS) $(LDFLAGS)
@@ -81,7 +86,7 @@ install: $(B)/quern
 	install -D -m 755 $(B)/quern $(DESTDIR)$(PREFIX)/bin/quern
 clean:
 	rm -rf $(B)/obj $(B)/tests $(B)/quern $(B)/*.a
-.PHONY: all check check-fast tests run install clean bench
+.PHONY: FORCE all check check-fast tests run install clean bench
 
 -include $(wildcard $(SRCDIR)/tests/*/*.mk)
 -include $(patsubst %.o,%.d,$(LIB_OBJS) $(CLI_OBJS) $(call obj,$(TEST_SRCS) $(TEST_LIB_SRCS)))

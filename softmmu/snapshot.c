@@ -38,12 +38,13 @@ static bool get64(In *in, uint64_t *v, GError **err)
     return true;
 }
 
-/* Every block a snapshot carries: the machine's, what is in the tree, what devices named. */
+/* Every block a snapshot carries: the machine's, RAM in the tree, what devices named. ROM comes from
+   files; one that can be written (flash) is named by its device. */
 static void collect_tree(GPtrArray *out, const Region *r, unsigned depth)
 {
     if (depth > 64)
         return;
-    if (r->ram && r->kind != REGION_IO && !g_ptr_array_find(out, r->ram, NULL))
+    if (r->kind == REGION_RAM && !g_ptr_array_find(out, r->ram, NULL))
         g_ptr_array_add(out, r->ram);
     if (r->kind == REGION_ALIAS)
         collect_tree(out, r->alias, depth + 1);
@@ -158,15 +159,36 @@ bool machine_save(Machine *m, const char *path, GError **err)
 
 /* --- loading --- */
 
-static bool load_ram(In *in, RamBlock *rb, GError **err)
+/* The block whose name comes next, taken out of ram. */
+static RamBlock *take_named(In *in, GPtrArray *ram, GError **err)
 {
-    uint64_t len, size, off, n;
+    uint64_t len;
 
     if (!get64(in, &len, err))
+        return NULL;
+    if (len > (uint64_t)(in->end - in->p) || len > 256) {
+        err_set(err, "the saved state is damaged");
+        return NULL;
+    }
+    for (unsigned i = 0; i < ram->len; i++) {
+        RamBlock *rb = g_ptr_array_index(ram, i);
+
+        if (strlen(rb->name) == len && !memcmp(in->p, rb->name, len)) {
+            in->p += len;
+            return g_ptr_array_remove_index(ram, i);
+        }
+    }
+    err_set(err, "the saved state is of another machine: this one has no memory '%.*s'", (int)len, in->p);
+    return NULL;
+}
+
+static bool load_ram(In *in, GPtrArray *ram, GError **err)
+{
+    RamBlock *rb = take_named(in, ram, err);
+    uint64_t len, size, off, n;
+
+    if (!rb)
         return false;
-    if (len != strlen(rb->name) || len > (uint64_t)(in->end - in->p) || memcmp(in->p, rb->name, len))
-        return err_set(err, "the saved state is of another machine: no memory '%s'", rb->name);
-    in->p += len;
     if (!get64(in, &size, err))
         return false;
     if (size != rb->size)
@@ -220,11 +242,8 @@ static bool load_all(Machine *m, In *in, GError **err)
     in->p += MAGIC_LEN;
     if (!get64(in, &vm_ns, err) || !get64(in, &n, err))
         return false;
-    if (n != ram->len)
-        return err_set(err, "the saved state is of another machine: %" G_GUINT64_FORMAT
-                       " memory blocks, here are %u", n, ram->len);
-    for (unsigned i = 0; i < ram->len; i++)
-        if (!load_ram(in, g_ptr_array_index(ram, i), err))
+    for (; n; n--)
+        if (!load_ram(in, ram, err))
             return false;
     if (!get64(in, &n, err))
         return false;
