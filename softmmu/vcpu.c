@@ -163,6 +163,11 @@ static void take_views(Vcpu *v)
     }
 }
 
+void vcpu_take_views(Vcpu *v)
+{
+    take_views(v);
+}
+
 static void take_views_work(Vcpu *v, void *opaque)
 {
     take_views(v);

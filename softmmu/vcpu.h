@@ -90,6 +90,9 @@ void vcpu_queue(Vcpu *v, void (*fn)(Vcpu *v, void *opaque), void *opaque);
 /* Engine, own thread, attention was set and cleared: runs queued work and refreshes views.
    True: the engine must return from run(). */
 bool vcpu_attend(Vcpu *v);
+/* Own thread, lock held: region changes made so far count for v from now on, not only after its
+   next look at attention. */
+void vcpu_take_views(Vcpu *v);
 Vcpu *vcpu_current(void);                       /* of this thread, or NULL */
 
 #endif

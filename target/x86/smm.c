@@ -60,6 +60,7 @@ static void show_smram(X86Cpu *c, bool on)
         machine_lock();
     if (c->apic_ops && c->apic_ops->smm)
         c->apic_ops->smm(c, on);
+    vcpu_take_views(&c->vcpu);
     if (!held)
         machine_unlock();
     x86_tlb_flush_all(c);
