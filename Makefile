@@ -33,7 +33,7 @@ DIRS += $(if $(filter yes,$(CONFIG_JIT)),accel/jit)
 DIRS += $(if $(filter yes,$(CONFIG_KVM)),accel/kvm)
 LIB_SRCS := $(sort $(patsubst $(SRCDIR)/%,%,$(foreach d,$(DIRS),$(wildcard $(SRCDIR)/$(d)/*.c))))
 LIB_SRCS := $(filter-out $(if $(filter 0,$(CONFIG_SDL2)),ui/sdl%) \
-                         $(if $(filter 0,$(CONFIG_VNC)),ui/vnc%) \
+                         $(if $(filter 0,$(CONFIG_VNC)),ui/vnc% ui/web%) \
                          $(if $(filter 0,$(CONFIG_CURSES)),ui/curses%),$(LIB_SRCS))
 CLI_SRCS := $(sort $(patsubst $(SRCDIR)/%,%,$(wildcard $(SRCDIR)/cli/*.c)))
 # Tests: each tests/DIR/test-*.c is a GLib test program; other .c files there are shared.

@@ -18,6 +18,10 @@ static const DisplayKind *const kinds[] = {
 #if HAVE_SDL2
     &display_sdl,
 #endif
+#if HAVE_VNC
+    &display_vnc,
+    &display_web,
+#endif
     NULL
 };
 
