@@ -18,6 +18,8 @@ enum { ALT_STACK = 64 << 10 };
 static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE };
 static struct sigaction old_action[G_N_ELEMENTS(signals)];      /* set once, before any vcpu runs */
 
+static __thread JitCpu *running;        /* this thread's, from its first run() on */
+
 static void chain(int sig, siginfo_t *info, void *uc)
 {
     for (unsigned n = 0; n < G_N_ELEMENTS(signals); n++) {
@@ -41,8 +43,7 @@ static void on_signal(int sig, siginfo_t *info, void *ucp)
 {
     ucontext_t *uc = ucp;
     uint64_t pc = (uint64_t)uc->uc_mcontext.gregs[REG_RIP];
-    Vcpu *v = vcpu_current();
-    JitCpu *j = v ? v->engine : NULL;
+    JitCpu *j = running;
 
     if (j && jit_in_cache(j, pc) && !(pc >= j->stubs.lo && pc < j->stubs.hi)) {
         jit_env(j->c)->fault_pc = pc;
@@ -52,10 +53,13 @@ static void on_signal(int sig, siginfo_t *info, void *ucp)
     chain(sig, info, ucp);
 }
 
-void jit_thread_init(void)
+void jit_thread_init(JitCpu *j)
 {
     stack_t now, mine = { .ss_size = ALT_STACK };
 
+    if (running == j)
+        return;
+    running = j;
     if (!sigaltstack(NULL, &now) && !(now.ss_flags & SS_DISABLE))
         return;
     mine.ss_sp = mmap(NULL, ALT_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);

@@ -161,7 +161,7 @@ uint64_t jit_continue(X86Cpu *c);
 void jit_check_tlb(X86Cpu *c);
 
 /* fault.c */
-void jit_thread_init(void);     /* signal stack of a vcpu thread */
+void jit_thread_init(JitCpu *j);        /* this thread runs j now: its signal stack */
 bool jit_signals_install(GError **err);
 /* At a JIT_EXIT_SIGNAL: sets rip and flags of the instruction that faulted; NULL if not found. */
 const X86Insn *jit_fault_insn(JitCpu *j);

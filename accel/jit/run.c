@@ -219,7 +219,7 @@ VcpuExit jit_run(Vcpu *v)
     int unwound;
 
     set_gs(c);
-    jit_thread_init();
+    jit_thread_init(j);
     c->insn = &x86_no_insn;
     unwound = sigsetjmp(v->unwind, 0);
     if (unwound) {
