@@ -56,3 +56,23 @@ void *jit_arena(JitCpu *j, size_t bytes)
     j->chunk_used += bytes;
     return memset(p, 0, bytes);
 }
+
+bool jit_shadow_create(JitCpu *j, GError **err)
+{
+    void *p = mmap(NULL, SHADOW_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (p == MAP_FAILED || mprotect(p, SHADOW_GUARD, PROT_NONE)) {
+        g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(errno), "no memory for a stack: %s", g_strerror(errno));
+        return false;
+    }
+    j->shadow = p;
+    jit_env(j->c)->shadow = (uint64_t)(uintptr_t)p + SHADOW_SIZE - SHADOW_TOP;
+    return true;
+}
+
+void jit_shadow_destroy(JitCpu *j)
+{
+    if (j->shadow)
+        munmap(j->shadow, SHADOW_SIZE);
+    j->shadow = NULL;
+}

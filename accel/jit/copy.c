@@ -35,6 +35,18 @@ static bool high_byte_reg(const TInsn *x, unsigned n)
     return r >= 4 && r < 8;
 }
 
+/* VEX.W that picks the size of a general operand means nothing outside 64-bit code. */
+static bool ignores_w(const TInsn *x)
+{
+    for (unsigned n = 0; n < 4 && x->row->ops[n]; n++) {
+        unsigned size = x86_opnds[x->row->ops[n]].size;
+
+        if (size == OS_Y || size == OS_RYMB || size == OS_RYMW)
+            return true;
+    }
+    return false;
+}
+
 static unsigned mem_operand_index(const TInsn *x)
 {
     for (unsigned n = 0; n < 4 && x->row->ops[n]; n++)
@@ -67,14 +79,14 @@ static bool bit_string(const X86Insn *i)
     return i->map == MAP_0F && (i->opcode == 0xa3 || i->opcode == 0xab || i->opcode == 0xb3 || i->opcode == 0xbb);
 }
 
-static bool host_exact_opcode(const TInsn *x)
+static bool host_exact_opcode(const Tr *t, const TInsn *x)
 {
     const X86Insn *i = x->i;
 
     if (i->map == MAP_0F && i->opcode == 0xae && !i->is_reg)
         return false;           /* FXSAVE, LDMXCSR and their like */
-    if (i->map == MAP_V0F && i->opcode == 0xae)
-        return false;
+    if (i->map == MAP_V0F && (i->opcode == 0xae || (i->opcode == 0x77 && !t->code64)))
+        return false;           /* VZEROALL outside 64-bit code has eight registers */
     if (i->map == MAP_0F && i->opcode == 0xc7 && i->is_reg)
         return false;
     if ((i->map == MAP_0F || i->map == MAP_V0F) && i->opcode == 0xf7)
@@ -91,7 +103,7 @@ bool copy_ok(const Tr *t, const TInsn *x)
 
     if (r->emit != EMIT_COPY && !(bit_string(i) && i->is_reg))
         return false;
-    if (r->lim & (LIM_VSIB | LIM_NOSEGLIM) || !host_exact_opcode(x))
+    if (r->lim & (LIM_VSIB | LIM_NOSEGLIM) || !host_exact_opcode(t, x))
         return false;
     if (r->cls & CL_X87 && t->uses != USES_FPU)
         return false;
@@ -354,6 +366,8 @@ void copy_emit(Tr *t, unsigned k)
     Enc y;
 
     raw_parse(x, t->code64, &w);
+    if (!t->code64 && ignores_w(x))
+        w.flags &= ~ENC_W;
     y = start_enc(x, &w);
     if (m < 4 && !x->i->is_reg) {
         emit_memory(t, k, &y, m);

@@ -20,6 +20,7 @@ typedef struct JitEnv {
     uint64_t flags;             /* EFLAGS at the last way out of generated code, or to go in with */
     uint64_t exit_arg;          /* what the exit stub leaves for the run loop */
     uint64_t fault_pc;          /* host address of a faulting instruction */
+    uint64_t shadow;            /* RSP to start with: the stack of paired calls */
     uint64_t go;                /* host address to go on at */
     uint64_t host_rsp;
     uint64_t self;              /* the X86Cpu */

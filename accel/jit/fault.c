@@ -46,6 +46,12 @@ static void on_signal(int sig, siginfo_t *info, void *ucp)
     JitCpu *j = running;
 
     if (j && jit_in_cache(j, pc) && !(pc >= j->stubs.lo && pc < j->stubs.hi)) {
+        uint64_t at = (uint64_t)(uintptr_t)info->si_addr - (uint64_t)(uintptr_t)j->shadow;
+
+        if (sig == SIGSEGV && at < SHADOW_GUARD) {      /* calls nested too deep: forget the outer ones */
+            uc->uc_mcontext.gregs[REG_RSP] = (greg_t)jit_env(j->c)->shadow;
+            return;
+        }
         jit_env(j->c)->fault_pc = pc;
         uc->uc_mcontext.gregs[REG_RIP] = (greg_t)j->stubs.exit_signal;
         return;

@@ -66,7 +66,9 @@ static bool jit_vcpu_create(Vcpu *v, GError **err)
 
     j->c = c;
     j->m = jm;
-    if (!jit_signals_install(err) || !jit_cache_create(&j->cache, jm->tb_size, err)) {
+    if (!jit_signals_install(err) || !jit_cache_create(&j->cache, jm->tb_size, err) ||
+        !jit_shadow_create(j, err)) {
+        jit_cache_destroy(&j->cache);
         g_free(j);
         return false;
     }
@@ -103,6 +105,7 @@ static void jit_vcpu_destroy(Vcpu *v)
     g_array_free(j->dirty, TRUE);
     g_mutex_clear(&j->dirty_lock);
     jit_cache_destroy(&j->cache);
+    jit_shadow_destroy(j);
     g_free(j->hash);
     g_free(j);
 }

@@ -110,6 +110,7 @@ struct JitCpu {
     GPtrArray *order;           /* blocks by code address */
     GPtrArray *chunks;          /* arena */
     size_t chunk_used;
+    uint8_t *shadow;            /* SHADOW_SIZE bytes, the lowest SHADOW_GUARD unmapped */
     GMutex dirty_lock;
     GArray *dirty;              /* JitDirty written by other threads */
     bool dirty_all;             /* more than fits: everything */
@@ -159,6 +160,11 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
 uint64_t jit_continue(X86Cpu *c);
 /* env words that mirror generations kept by mmu.c; after any C body. */
 void jit_check_tlb(X86Cpu *c);
+
+/* Generated code's stack: pairs of {~guest return address, host return address}; see tmpl_branch.c. */
+enum { SHADOW_SIZE = 1 << 20, SHADOW_GUARD = 65536, SHADOW_TOP = 256 };
+bool jit_shadow_create(JitCpu *j, GError **err);
+void jit_shadow_destroy(JitCpu *j);
 
 /* fault.c */
 void jit_thread_init(JitCpu *j);        /* this thread runs j now: its signal stack */

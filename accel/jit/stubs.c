@@ -1,7 +1,7 @@
 /*
  * stubs: the shared pieces of generated code: ways in, ways out, calls of C bodies.
  *
- * Inside generated code RSP is 16-byte aligned, DF is clear, EFLAGS hold the guest's arithmetic
+ * Generated code has a stack of its own (jit_shadow_create), C code that of the thread; DF is clear, EFLAGS hold the guest's arithmetic
  * flags, guest registers are where jit_int.h says. Outside, everything is in X86Cpu.
  */
 #include "accel/jit/jit_int.h"
@@ -112,6 +112,7 @@ static void fpu_in(JitCpu *j, Emit *e)
 /* On to gs:[go] with the state of X86Cpu; as through the branch cache: r10 = RIP, r11 = index. */
 static void go(Emit *e)
 {
+    e_ld(e, true, H_RSP, m_gs(GS_ENV(shadow)));
     load_flags(e);
     load_regs(e);
     e_ld(e, true, S0, m_gs(GS_CPU(rip)));
@@ -145,6 +146,7 @@ static uint64_t make_exit(JitCpu *j, Emit *e)
     /* r11 = reason */
     store_flags(e);
     store_regs(e);
+    e_ld(e, true, H_RSP, m_gs(GS_ENV(host_rsp)));
     e_mov(e, true, H_RBX, S1);
     sync_out(j, e);
     e_mov(e, true, H_RAX, H_RBX);
@@ -213,14 +215,14 @@ static uint64_t make_cbody(JitCpu *j, Emit *e, int uses, bool ends)
     e_st(e, true, m_gs(GS_CPU(insn)), S1);
     e_rm(e, true, 0x03, S0, m_gs(GS_ENV(vbase)));
     e_st(e, true, m_gs(GS_CPU(rip)), S0);
-    e_alu_ri(e, true, 5, H_RSP, 8);
+    e_mov(e, true, H_RBP, H_RSP);
+    e_ld(e, true, H_RSP, m_gs(GS_ENV(host_rsp)));
     e_mov(e, true, H_RBX, S1);
     sync_out(j, e);
     e_ld(e, true, H_RDI, m_gs(GS_ENV(self)));
     e_mov(e, true, H_RSI, H_RBX);
     call_c(e, ends ? (const void *)call_body_end : uses == USES_FPU ? (const void *)call_body_fpu :
               (const void *)call_body);
-    e_alu_ri(e, true, 0, H_RSP, ends ? 16 : 8);
     if (ends) {
         e_rr(e, true, 0x85, H_RAX, H_RAX);
         leave = e_jcc_fwd(e, CC_E);
@@ -234,11 +236,11 @@ static uint64_t make_cbody(JitCpu *j, Emit *e, int uses, bool ends)
             fpu_in(j, e);
         if (uses)
             e_call(e, j->stubs.vec_in);
+        e_mov(e, true, H_RSP, H_RBP);
         load_flags(e);
         load_regs(e);
         e8(e, 0xc3);
         e_bind(e, leave);
-        e_alu_ri(e, true, 0, H_RSP, 8);
     }
     e_mov_i(e, H_RAX, JIT_EXIT_BODY);
     e_alu_ri(e, true, 0, H_RSP, 8);

@@ -145,6 +145,65 @@ static void push_return(Tr *t, unsigned k)
     e_lea(e, t->code64, HSP, m_base(HSP, -w));
 }
 
+/*
+ * Calls are paired with host calls so that the host predicts returns: {~guest return address,
+ * host return address} go on generated code's stack; a RET to that address is a host RET. Way out
+ * to C empties the stack, so a pair never outlives the address space, mode or blocks it was made in.
+ * r10 = guest return address; flags stay.
+ */
+static void push_pair(Tr *t)
+{
+    e_rr(&t->e, true, 0xf7, 2, S0);     /* not */
+    e8(&t->e, 0x41);
+    e8(&t->e, 0x52);                    /* push r10 */
+}
+
+/* Where the host's RET comes back, r10 = RIP: on to the next instruction's block. */
+static void continuation(Tr *t, unsigned k)
+{
+    Emit *e = &t->e;
+    int32_t next = t->t[k].next;
+
+    e_lea(e, true, H_RSP, m_base(H_RSP, 8));
+    if (!in_page(next)) {
+        tr_exit_indirect(t);
+        return;
+    }
+    e_lea(e, true, S0, m_base(S0, -next));
+    e_st(e, true, m_gs(GS_ENV(vbase)), S0);
+    add_exit(t, X_CHAIN, e_jmp_fwd(e), next);
+}
+
+static void call_cached(Tr *t)
+{
+    Emit *e = &t->e;
+
+    e_enc(e, &(Enc) { .map = 1, .op = 0xb7, .reg = S1, .rm = h_reg(S0) });
+    e_rm(e, false, 0xff, 2, (HMem) { H_NONE, S1, 3, true, GS_ENV(ibtc_host) });
+}
+
+static void call_direct(Tr *t, unsigned k, int32_t toff)
+{
+    Emit *e = &t->e;
+
+    push_return(t, k);
+    push_pair(t);
+    fl_host(t, S1);
+    if (in_page(toff)) {
+        if (toff < t->t[k].next)
+            poll(t, toff);
+        e8(e, 0xe8);
+        add_exit(t, X_CHAIN, e_here(e), toff);
+        e32(e, 0);
+    } else {
+        e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
+        e_lea(e, t->code64, S0, m_base(S0, toff));
+        call_cached(t);
+    }
+    continuation(t, k);
+    t->ended = true;
+}
+
 static bool call_indirect(Tr *t, unsigned k, bool call)
 {
     const X86Insn *i = t->t[k].i;
@@ -166,6 +225,7 @@ static bool call_indirect(Tr *t, unsigned k, bool call)
     }
     if (call) {
         push_return(t, k);
+        push_pair(t);
         if (i->is_reg)
             r = tr_get(t, i->rm, S0);
         else
@@ -174,9 +234,32 @@ static bool call_indirect(Tr *t, unsigned k, bool call)
     if (r != S0)
         e_mov(e, t->code64, S0, r);
     fl_host(t, S1);
-    tr_exit_indirect(t);
+    if (call) {
+        call_cached(t);
+        continuation(t, k);
+    } else {
+        tr_exit_indirect(t);
+    }
     t->ended = true;
     return true;
+}
+
+/* Is the return address the one of the innermost pair? Then the host's RET goes there. */
+static void paired_ret(Tr *t)
+{
+    Emit *e = &t->e;
+    HMem park = m_gs(GS_ENV(rcx_park));
+    uint8_t *hit;
+
+    e_st(e, true, park, H_RCX);
+    e_ld(e, true, H_RCX, m_base(H_RSP, 8));
+    e_lea(e, true, H_RCX, m_bi(H_RCX, S0, 0, 1));
+    hit = e_jcc8_fwd(e, 0xe3);
+    e_ld(e, true, H_RCX, park);
+    tr_exit_indirect(t);
+    e_bind8(e, hit);
+    e_ld(e, true, H_RCX, park);
+    e8(e, 0xc3);
 }
 
 static bool ret(Tr *t, unsigned k)
@@ -189,7 +272,7 @@ static bool ret(Tr *t, unsigned k)
     fl_rsp_moves(t, by, FL_ALL, S1);
     e_lea(e, t->code64, HSP, m_base(HSP, by));
     fl_host(t, S1);
-    tr_exit_indirect(t);
+    paired_ret(t);
     t->ended = true;
     return true;
 }
@@ -213,9 +296,7 @@ bool tmpl_branch(Tr *t, unsigned k)
     case 0xe8:
         if (!stack_ok)
             return false;
-        push_return(t, k);
-        tr_exit(t, toff, x->next);
-        t->ended = true;
+        call_direct(t, k, toff);
         return true;
     case 0xe9: case 0xeb:
         tr_exit(t, toff, x->next);
