@@ -52,6 +52,7 @@ static void deliver(Lapic *s, unsigned mode, uint8_t vector, bool level)
         vcpu_raise(v, VCPU_IRQ_NMI);
         break;
     case DM_INIT:
+        vcpu_lower(v, VCPU_IRQ_SIPI);           /* start-up IPIs count from here on */
         __atomic_store_n(&s->init_pending, true, __ATOMIC_SEQ_CST);
         vcpu_raise(v, VCPU_IRQ_POLL | VCPU_IRQ_INIT);
         break;

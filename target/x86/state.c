@@ -232,7 +232,7 @@ static void init_reset(Vcpu *v)
 
     c->cr0 = CR0_ET | (c->cr0 & (CR0_CD | CR0_NW));
     reset_common(c);
-    vcpu_lower(v, VCPU_IRQ_INIT | VCPU_IRQ_SIPI | VCPU_IRQ_NMI | VCPU_IRQ_SMI);
+    vcpu_lower(v, VCPU_IRQ_NMI | VCPU_IRQ_SMI);         /* a start-up IPI may have followed already */
 }
 
 static void reset_fpu(X86Cpu *c)
