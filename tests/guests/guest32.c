@@ -7,6 +7,15 @@ volatile uint32_t last_vector, last_error, last_eip, last_cs, last_eflags, last_
 volatile Regs last_regs;
 static uint8_t trap_stack[8192] __attribute__((aligned(16))), user_stack[8192] __attribute__((aligned(16)));
 
+void *memset(void *p, int v, __SIZE_TYPE__ n)
+{
+    uint8_t *b = p;
+
+    while (n--)
+        *b++ = (uint8_t)v;
+    return p;
+}
+
 static void out8(uint16_t port, uint8_t v) { __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port)); }
 
 void put(const char *s)

@@ -27,6 +27,7 @@ extern Tss32 tss;
 extern volatile uint32_t last_vector, last_error, last_eip, last_cs, last_eflags, last_cr2, trap_count, resume_eip;
 extern volatile Regs last_regs;
 
+void *memset(void *p, int v, __SIZE_TYPE__ n);
 void put(const char *s);
 void puthex(uint32_t v, int digits);
 void say(const char *name, uint32_t v);
