@@ -69,6 +69,8 @@ static void run(const void *name)
     region_add(&r->m->port_root, &con, 0xe9, 0);
     rig_mode(r, RIG_32);
     r->c->cr4 = 0;
+    r->c->cr0 = CR0_PE | CR0_ET;
+    x86_update_mode(r->c);
     r->c->rip = load_elf(r, elf);
     ended = rig_run(r, 10000);
     compare(said->str, want);
