@@ -18,6 +18,9 @@ static const DisplayKind *const kinds[] = {
 #if HAVE_SDL2
     &display_sdl,
 #endif
+#if HAVE_CURSES
+    &display_curses,
+#endif
 #if HAVE_VNC
     &display_vnc,
     &display_web,

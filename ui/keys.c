@@ -24,7 +24,7 @@ const KeyInfo *key_info(KeyCode k)
     return &keys[(unsigned)k < KEY_CODES ? k : KEY_NONE];
 }
 
-const char *key_name(KeyCode k)
+const char *key_code_name(KeyCode k)
 {
     const char *n = key_info(k)->name;
 

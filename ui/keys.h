@@ -27,7 +27,7 @@ typedef struct KeyInfo {
 } KeyInfo;
 
 const KeyInfo *key_info(KeyCode k);             /* of any value; unknown ones give the empty row */
-const char *key_name(KeyCode k);
+const char *key_code_name(KeyCode k);
 KeyCode key_by_name(const char *name);          /* also "0x1e" (set 1 number) and common aliases; KEY_NONE unknown */
 KeyCode key_by_number(unsigned set1);           /* QMP "number": set 1 code, E0 as 0x80 */
 KeyCode key_by_hid(uint8_t usage);

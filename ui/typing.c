@@ -57,7 +57,7 @@ static bool unknown_key(const char *name, GError **err)
     const char *near;
 
     for (int k = 1; k < KEY_CODES; k++)
-        names[k - 1] = key_name(k);
+        names[k - 1] = key_code_name(k);
     names[KEY_CODES - 1] = NULL;
     near = nearest_name(name, names);
     return err_set(err, "unknown key '%s'%s%s%s", name, near ? " (did you mean '" : "", near ? near : "",
@@ -103,6 +103,19 @@ static void push_modifiers(Ui *ui, const KeyStroke *k, bool down)
         push(ui, KEY_ALT_R, down, 0);
     if (k->ctrl)
         push(ui, KEY_CTRL, down, 0);
+}
+
+void ui_stroke(Ui *ui, const KeyStroke *k, bool alt)
+{
+    if (alt)
+        push(ui, KEY_ALT, true, 0);
+    push_modifiers(ui, k, true);
+    push(ui, k->key, true, TYPE_MS);
+    push(ui, k->key, false, 0);
+    push_modifiers(ui, k, false);
+    if (alt)
+        push(ui, KEY_ALT, false, 0);
+    push(ui, KEY_NONE, false, 1);
 }
 
 void ui_type_text(Ui *ui, const char *utf8)

@@ -57,6 +57,7 @@ struct Ui {
 };
 
 void ui_keys_free(Ui *ui);
+void ui_stroke(Ui *ui, const KeyStroke *k, bool alt);   /* press and release, in the queue of typed keys */
 void ui_consoles_changed(Ui *ui);
 void ui_console_gone(Ui *ui, Console *con);     /* already out of the list */
 
