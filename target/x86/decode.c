@@ -18,7 +18,7 @@ typedef struct Cursor {
     uint8_t rep;                /* last of F2, F3; or 0 */
     uint8_t rex;                /* REX bits W R X B as 8 4 2 1 (from VEX too) */
     bool rex_given, vex, vexl;
-    uint8_t vvvv;               /* as a register number */
+    uint8_t vvvv;               /* four bits, not inverted; 32-bit code uses three as a register number */
     int seg;                    /* override or -1 */
     uint32_t mode;
     uint8_t map, opcode, modrm;
@@ -95,7 +95,7 @@ static bool read_vex(Cursor *k, uint8_t b)
     if (!k->cs64)
         k->rex &= 8;
     k->vex = true;
-    k->vvvv = (~p2 >> 3 & 15) & (k->cs64 ? 15 : 7);
+    k->vvvv = ~p2 >> 3 & 15;
     k->vexl = p2 & 4;
     k->rep = pp_rep[p2 & 3];
     k->has66 = (p2 & 3) == 1;
@@ -328,7 +328,7 @@ static bool check_operands(const Cursor *k, const X86Row *r, X86Insn *i)
         default: break;
         }
     }
-    if (k->vex && !uses_vvvv && i->vvvv != 0)
+    if (k->vex && !uses_vvvv && k->vvvv != 0)
         return false;
     if (!k->lock)
         return true;
@@ -407,7 +407,7 @@ DecodeResult x86_decode(const uint8_t *bytes, unsigned avail, uint32_t mode,
     i->opsize = operand_size(&k, r);
     i->adsize = k.cs64 ? k.has67 ? 4 : 8 : !(mode & MODE_CS32) != k.has67 ? 2 : 4;
     i->flags = insn_flags(&k, r);
-    i->vvvv = k.vvvv;
+    i->vvvv = k.vvvv & (k.cs64 ? 15 : 7);
     if (k.seg >= 0)
         i->seg = k.seg;
     if (r->lim & LIM_PLUSR)

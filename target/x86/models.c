@@ -93,7 +93,7 @@ bool x86_feature_implemented(unsigned feat)
 {
     switch (feat) {
     case FEAT_PKU: case FEAT_LA57: case FEAT_GFNI: case FEAT_SERIALIZE: case FEAT_SPEC_CTRL: case FEAT_SVM:
-    case FEAT_XSAVES: case FEAT_CLZERO: case FEAT_SSE4A: case FEAT_VAES: case FEAT_VPCLMULQDQ: case FEAT_WBNOINVD:
+    case FEAT_XSAVES: case FEAT_CLZERO: case FEAT_WBNOINVD:
     case FEAT_SS: case FEAT_HT: case FEAT_CMP_LEGACY:
         return false;
     default:

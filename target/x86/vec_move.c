@@ -394,3 +394,35 @@ static void mmx_pinsrw(X86Cpu *c, const X86Insn *i)
     mmx_put(c, i->reg, (c->x87.r[i->reg & 7].mant & ~(0xffffULL << sh)) | v << sh);
 }
 BODY1(mmx_pinsrw, mmx_pinsrw);
+
+/* SSE4A. Fields of the low quadword: length 0 means 64. AMD APM vol. 4, EXTRQ, INSERTQ. */
+static uint64_t field_mask(unsigned len) { return len & 63 ? ~0ULL >> (64 - (len & 63)) : ~0ULL; }
+static void extract(X86Vec *d, unsigned len, unsigned at)
+{
+    d->q[0] = d->q[0] >> (at & 63) & field_mask(len);
+    d->q[1] = 0;
+}
+static void insert(X86Vec *d, uint64_t v, unsigned len, unsigned at)
+{
+    uint64_t m = field_mask(len);
+
+    d->q[0] = (d->q[0] & ~(m << (at & 63))) | (v & m) << (at & 63);
+    d->q[1] = 0;
+}
+static void sse_extrq_i(X86Cpu *c, const X86Insn *i) { extract(&c->vec[i->rm], i->imm, i->imm2); }
+static void sse_extrq(X86Cpu *c, const X86Insn *i)
+{
+    extract(&c->vec[i->reg], c->vec[i->rm].b[0], c->vec[i->rm].b[1]);
+}
+static void sse_insertq_i(X86Cpu *c, const X86Insn *i)
+{
+    insert(&c->vec[i->reg], c->vec[i->rm].q[0], i->imm, i->imm2);
+}
+static void sse_insertq(X86Cpu *c, const X86Insn *i)
+{
+    insert(&c->vec[i->reg], c->vec[i->rm].q[0], c->vec[i->rm].b[8], c->vec[i->rm].b[9]);
+}
+BODY1(extrq_i, sse_extrq_i);
+BODY1(extrq, sse_extrq);
+BODY1(insertq_i, sse_insertq_i);
+BODY1(insertq, sse_insertq);

@@ -241,8 +241,11 @@ uint64_t x87_legacy_area(X86Cpu *c, const X86Insn *i, unsigned size, unsigned al
 {
     uint64_t va = x86_ea(c, i, size, write);
 
-    if (va & (align - 1))
-        x86_raise_err(c, EXC_GP, 0);
+    if (va & (align - 1)) {
+        bool outside = c->mode & MODE_CS64 && i->seg == S_SS && (uint64_t)((int64_t)(va << 16) >> 16) != va;
+
+        x86_raise_err(c, outside ? EXC_SS : EXC_GP, 0);
+    }
     return va;
 }
 

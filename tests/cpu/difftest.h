@@ -59,6 +59,9 @@ typedef struct DtOptions {
     bool compat;                /* 32-bit code now and then */
     bool always_compat;
     bool exceptions;            /* unmasked floating-point exceptions now and then */
+    /* Not NULL: single instructions of random bytes instead of rows. Asked for what the decoder
+       refuses: true if the bytes may be an instruction that must not run. */
+    bool (*raw_known)(const uint8_t *bytes, unsigned len, bool compat);
 } DtOptions;
 
 typedef struct DtGen DtGen;
@@ -70,7 +73,10 @@ const uint8_t *dt_gen_pool(DtGen *g);
 /* Flags that are undefined when instruction i of k is about to run (i == k->n: at the end). */
 uint32_t dt_undefined_flags(const DtCase *k, unsigned i);
 
-extern const char *const dt_x87_functions[];    /* the inexact ones: they end a sequence */
+/* Inexact ones: they end a sequence. */
+extern const char *const dt_x87_functions[], *const dt_approximations[];
+/* Is this an instruction that user code can run without leaving the case? */
+bool dt_gen_safe(const char *mnemonic);
 
 /* The features this host has, as a -cpu specification. Caller frees. */
 char *dt_host_model(void);

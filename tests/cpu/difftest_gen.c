@@ -137,6 +137,7 @@ static const char *const never[] = {    /* leave user mode, or depend on what is
 };
 
 const char *const dt_x87_functions[] = { "f2xm1", "fyl2x", "fyl2xp1", "fpatan", "fsin", "fcos", "fsincos", "fptan", NULL };
+const char *const dt_approximations[] = { "rcpps", "rcpss", "rsqrtps", "rsqrtss", "vrcpps", "vrcpss", "vrsqrtps", "vrsqrtss", NULL };
 
 static const char *class_of(const X86Row *r)
 {
@@ -167,6 +168,17 @@ static bool row_wanted(const DtGen *g, const X86Row *r)
         return g_strv_contains((const char *const *)want, class_of(r));
     }
     return true;
+}
+
+bool dt_gen_safe(const char *mnemonic)
+{
+    for (unsigned i = 0; i < x86_row_count; i++) {
+        const X86Row *r = &x86_rows[i];
+
+        if (!strcmp(r->mnemonic, mnemonic))
+            return !(r->cls & (CL_PRIV | CL_IO | CL_BR | CL_STR)) && !g_strv_contains(never, mnemonic);
+    }
+    return false;
 }
 
 DtGen *dt_gen_new(const X86Model *model, const DtOptions *o)
@@ -472,6 +484,67 @@ uint32_t dt_undefined_flags(const DtCase *k, unsigned i)
     return u;
 }
 
+/* Any prefixes, opcode and modrm; memory operands in reach. */
+static void encode_raw(DtGen *g, Enc *e, const DtCase *k)
+{
+    static const uint8_t prefix[] = { 0x66, 0xf2, 0xf3, 0x66, 0xf3, 0xf0 };
+    Form f = { .compat = k->compat, .reg = below(g, 8), .rm = below(g, 8), .rex = k->compat ? 0 : below(g, 8), .w = below(g, 2) };
+    unsigned map = below(g, 8), n;
+
+    e->n = 0;
+    for (n = below(g, 6); n > 3; n--)
+        put(e, prefix[below(g, sizeof prefix)], 1);
+    if (map >= 5) {
+        put(e, 0xc4, 1);
+        put(e, (~f.rex & 7) << 5 | (map - 4), 1);
+        put(e, f.w << 7 | (chance(g, 3) ? next64(g) & 0x7f : 0x78 | (next64(g) & 7)), 1);
+    } else {
+        if (!k->compat && chance(g, 2))
+            put(e, 0x40 | f.w << 3 | f.rex, 1);
+        if (map)
+            put(e, 0x0f, 1);
+        if (map >= 3)
+            put(e, map == 3 ? 0x38 : 0x3a, 1);
+    }
+    put(e, next64(g), 1);
+    if (chance(g, 2))
+        put(e, 0xc0 | f.reg << 3 | f.rm, 1);
+    else
+        put_memory(g, e, &f, k);
+    put(e, next64(g), 4);
+}
+
+static bool raw_case(DtGen *g, DtCase *k)
+{
+    for (unsigned tries = 0; tries < 10000; tries++) {
+        X86Insn i;
+        DecodeResult d;
+        Enc e;
+
+        encode_raw(g, &e, k);
+        d = x86_decode(e.b, MIN(e.n, 15), k->compat ? MODE_PE | MODE_LMA | MODE_CS32 | MODE_SS32 | MODE_FLAT | 3 :
+                       MODE_PE | MODE_LMA | MODE_CS64 | MODE_SS32 | MODE_FLAT | 3, g->model, &i);
+        if (d == DECODE_OK && !row_wanted(g, &x86_rows[i.row]))
+            continue;
+        if (d == DECODE_OK && (i.seg == S_FS || i.seg == S_GS))
+            continue;                           /* the host's FS base is libc's */
+        if (i.map == MAP_0F && (i.opcode & ~2) == 0x20)
+            continue;                           /* LOCK MOV CR0 is MOV CR8 on AMD */
+        if ((i.opcode & ~1) == 0xce && i.map != MAP_1)
+            continue;                           /* GFNI, which hosts have without saying so */
+        if (d == DECODE_OK && i.opsize == 2 && g_str_has_prefix(x86_rows[i.row].mnemonic, "sh"))
+            continue;
+        if (d != DECODE_OK && (d != DECODE_UD || !chance(g, 8) || g->o.raw_known(e.b, e.n, k->compat)))
+            continue;
+        k->n = 1;
+        k->row[0] = d == DECODE_OK ? i.row : X86_ROW_UD;
+        k->len = d == DECODE_OK ? i.len : MIN(e.n, 15);
+        memcpy(k->code, e.b, k->len);
+        return true;
+    }
+    return false;
+}
+
 bool dt_gen_case(DtGen *g, uint64_t n, DtCase *k)
 {
     uint32_t undefined = 0;
@@ -485,7 +558,9 @@ bool dt_gen_case(DtGen *g, uint64_t n, DtCase *k)
     random_regs(g, k);
     k->pool = below(g, DT_POOL / 16) * 16;
     want = 1 + below(g, g->o.max_insns);
-    while (k->n < want && tries++ < 1000) {
+    if (g->o.raw_known && !raw_case(g, k))
+        return false;
+    while (!g->o.raw_known && k->n < want && tries++ < 1000) {
         const X86Row *r = &x86_rows[g->rows[below(g, g->n_rows)]];
         X86Insn i;
         Enc e;
@@ -506,7 +581,7 @@ bool dt_gen_case(DtGen *g, uint64_t n, DtCase *k)
         k->row[k->n++] = i.row;
         memcpy(k->code + k->len, e.b, e.n);
         k->len += e.n;
-        if (g_strv_contains(dt_x87_functions, r->mnemonic))
+        if (g_strv_contains(dt_x87_functions, r->mnemonic) || g_strv_contains(dt_approximations, r->mnemonic))
             break;
     }
     k->code[k->len] = 0xcc;
