@@ -528,8 +528,8 @@ static bool raw_case(DtGen *g, DtCase *k)
             continue;
         if (d == DECODE_OK && (i.seg == S_FS || i.seg == S_GS))
             continue;                           /* the host's FS base is libc's */
-        if (i.map == MAP_0F && (i.opcode & ~2) == 0x20)
-            continue;                           /* LOCK MOV CR0 is MOV CR8 on AMD */
+        if (i.map == MAP_0F && (i.opcode == 0x01 || (i.opcode & ~2) == 0x20))
+            continue;                           /* system instructions AMD adds: CLZERO; LOCK MOV CR0 is MOV CR8 */
         if ((i.opcode & ~1) == 0xce && i.map != MAP_1)
             continue;                           /* GFNI, which hosts have without saying so */
         if (d == DECODE_OK && i.opsize == 2 && g_str_has_prefix(x86_rows[i.row].mnemonic, "sh"))
