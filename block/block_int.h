@@ -67,6 +67,7 @@ struct BlockNode {
     bool read_only;
     bool probed_raw;                /* refuse writes that would make sector 0 look like a format */
     bool detect_zeroes, detect_unmap;
+    bool needs_compressed;          /* takes only compressed writes, in order */
     BlockNode *file, *backing;      /* owned */
     char *backing_name, *backing_format;    /* as the header says; NULL: none */
     uint64_t size;

@@ -220,15 +220,9 @@ static int file_write_zeroes(BlockNode *n, uint64_t off, uint64_t bytes, unsigne
         ret = try_fallocate(f, FALLOC_FL_ZERO_RANGE, off, inside);
     if (ret)
         return ret;
-    if (end > n->size) {        /* what lies past the end is a hole already */
-        g_mutex_lock(&f->grow);
-        if (end > n->size) {
-            ret = ftruncate(f->fd, end) < 0 ? -errno : 0;
-            if (!ret)
-                grow_size(n, end);
-        }
-        g_mutex_unlock(&f->grow);
-    }
+    /* What lies past the end is a hole already. No ftruncate: it could cut off a write under way. */
+    if (end > n->size)
+        ret = block_pwrite(n, end - 1, "", 1);
     return ret;
 }
 
@@ -410,7 +404,6 @@ static bool file_open(BlockNode *n, GHashTable *opts, unsigned flags, GError **e
         return false;
     }
     g_rw_lock_init(&f->direct);
-    g_mutex_init(&f->grow);
     return true;
 }
 
@@ -420,7 +413,6 @@ static int file_close(BlockNode *n)
     int ret = close(f->fd) < 0 && errno != EINTR ? -errno : 0;
 
     g_rw_lock_clear(&f->direct);
-    g_mutex_clear(&f->grow);
     g_free(f);
     return ret;
 }

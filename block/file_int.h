@@ -14,7 +14,6 @@ typedef struct FileNode {
     unsigned held;              /* permissions locked: used | unshared << 8 */
     gint flush_failed;          /* set once, for good */
     GRWLock direct;             /* unaligned O_DIRECT writes exclude the others */
-    GMutex grow;                /* orders ftruncate calls that lengthen the file */
 } FileNode;
 
 int block_file_fd(BlockNode *n);    /* -1 when n is no file */

@@ -17,7 +17,8 @@ enum { MAX_DEPTH = 64, PROBE_BYTES = 2048 };
 
 static const BlockDriver *const drivers[] = {
     &block_drv_raw, &block_drv_file, &block_drv_host_device, &block_drv_host_cdrom,
-    &block_drv_null_co, &block_drv_null_aio, &block_drv_qcow2, &block_drv_fault, &block_drv_record, NULL,
+    &block_drv_null_co, &block_drv_null_aio, &block_drv_qcow2, &block_drv_vmdk, &block_drv_vdi,
+    &block_drv_vpc, &block_drv_vhdx, &block_drv_fault, &block_drv_record, NULL,
 };
 
 const BlockDriver *const *block_drivers(void) { return drivers; }
@@ -172,6 +173,7 @@ bool block_node_read_only(const BlockNode *n) { return n->read_only; }
 BlockNode *block_node_backing(const BlockNode *n) { return n->backing; }
 BlockNode *block_node_file(const BlockNode *n) { return n->file; }
 uint32_t block_node_cluster_size(const BlockNode *n) { return n->cluster_size; }
+bool block_node_needs_compressed(const BlockNode *n) { return n->needs_compressed; }
 
 BlockNode *block_node_find(BlockGraph *g, const char *name)
 {
@@ -358,12 +360,9 @@ static const BlockDriver *probe_buffer(const uint8_t *buf, size_t len)
 
 static const BlockDriver *probe_node(BlockNode *file, GError **err)
 {
-    uint8_t buf[PROBE_BYTES + 512] = { 0 };
-    uint64_t size = block_node_size(file);
-    int ret = block_pread(file, 0, buf, MIN(size, PROBE_BYTES));
+    uint8_t buf[PROBE_BYTES] = { 0 };
+    int ret = block_pread(file, 0, buf, MIN(block_node_size(file), PROBE_BYTES));
 
-    if (!ret && size >= 512)    /* fixed VHD has its mark at the end only */
-        ret = block_pread(file, size - 512, buf + PROBE_BYTES, 512);
     if (ret) {
         err_set_errno(err, -ret, "Could not read '%s' for format probing", file->filename);
         return NULL;

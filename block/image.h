@@ -41,6 +41,7 @@ bool block_node_read_only(const BlockNode *n);
 BlockNode *block_node_backing(const BlockNode *n);      /* borrowed or NULL */
 BlockNode *block_node_file(const BlockNode *n);
 uint32_t block_node_cluster_size(const BlockNode *n);   /* 0: none */
+bool block_node_needs_compressed(const BlockNode *n);   /* takes only whole compressed clusters, in order */
 
 /* ---- data ---- */
 enum { BLOCK_FUA = 1 << 0, BLOCK_MAY_UNMAP = 1 << 1, BLOCK_COMPRESSED = 1 << 2,
@@ -60,6 +61,7 @@ typedef struct BlockStatus {
     bool allocated;             /* this layer decides (false: the backing file shows) */
     bool compressed;
     bool offset_valid;          /* offset is where the bytes lie, raw, in file */
+    bool recurse;               /* data may still be a hole of file: ask there, too */
     bool eof;                   /* the range runs to the end of the node */
     uint64_t offset;
     BlockNode *file;            /* borrowed */

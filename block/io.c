@@ -240,7 +240,7 @@ int block_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *st)
     if (!st->bytes || st->bytes > bytes)
         st->bytes = bytes;
     /* Data that is a hole of the host file reads as zeroes. */
-    if (st->data && !st->zero && st->offset_valid && st->file && st->file != n && n->drv->kind == DRV_FORMAT) {
+    if (st->recurse && st->data && !st->zero && st->offset_valid && st->file != n) {
         BlockStatus low;
         uint64_t fsize = block_node_size(st->file);
         if (st->offset < fsize && !block_status(st->file, st->offset, MIN(st->bytes, fsize - st->offset), &low)) {

@@ -431,6 +431,10 @@ static int set_up_copy(Convert *cv, Args *a)
     uint64_t cluster = block_node_cluster_size(cv->dst);
     bool scan = a->sparse != 0 || a->compress;
 
+    cv->compress |= block_node_needs_compressed(cv->dst);
+    if (block_node_needs_compressed(cv->dst))
+        cv->threads = 1;
+
     if (block_node_size(cv->dst) < cv->total)
         return img_fail(cv->m, "output file is smaller than input file");
     if (cv->compress && !cluster)
@@ -442,8 +446,6 @@ static int set_up_copy(Convert *cv, Args *a)
     cv->no_zero_scan = !scan;
     if (!scan)
         cv->zero_init = false;
-    if (cv->compress && g_str_equal(block_node_format(cv->dst), "vmdk"))
-        cv->threads = 1;                /* a stream: grains in order */
     return 0;
 }
 

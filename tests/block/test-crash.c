@@ -52,7 +52,7 @@ static void expect_promise(Scratch *t, const char *path, const char *format, con
         if (res.corruptions) {
             BlockCheck fix = { 0 }, again = { .note = note_bad };
             block_node_unref(n);
-            n = image_open(t, path, spec, BLOCK_RDWR | BLOCK_NO_LOCK);  /* a dirty image heals here */
+            n = image_open(t, path, spec, BLOCK_RDWR | BLOCK_NO_LOCK | BLOCK_NO_FLUSH);  /* a dirty image heals here */
             block_check(n, strstr(what, "v2") ? BLOCK_FIX_ERRORS : 0, &fix, &err);
             block_check(n, 0, &again, &err);
             g_assert_no_error(err);
@@ -137,7 +137,7 @@ static void power_cut_keeps_flushed_data(gconstpointer data)
     g_assert_true(g_file_get_contents(path, (char **)&start.bytes, &start.len, NULL));
     start.cap = start.len;
     model_init(&m, DISK, 100 + set);
-    BlockNode *n = image_open(&t, path, ospec, BLOCK_RDWR | BLOCK_UNMAP), *rec = block_node_file(n);
+    BlockNode *n = image_open(&t, path, ospec, BLOCK_RDWR | BLOCK_UNMAP | BLOCK_NO_FLUSH), *rec = block_node_file(n);
     Promise p0 = promise_of(&m, touched);
     g_array_append_val(promises, p0);
     for (int i = 0; i < ops; i++) {
@@ -222,7 +222,7 @@ static bool fault_at(size_t set, const Kind *k, uint64_t at)
     scratch_init(&t);
     g_autofree char *path = image_make(&t, "a", sets[set].format, spec);
     model_init(&m, DISK, 77);
-    BlockNode *n = image_open(&t, path, ospec, BLOCK_RDWR | BLOCK_UNMAP), *f = block_node_file(n);
+    BlockNode *n = image_open(&t, path, ospec, BLOCK_RDWR | BLOCK_UNMAP | BLOCK_NO_FLUSH), *f = block_node_file(n);
     block_fault_set(f, &plan);
     for (int i = 0; i < 24; i++) {
         if (i == 9 && sets[set].format[0] == 'q')

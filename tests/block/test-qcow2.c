@@ -50,14 +50,14 @@ static void backing_shows_through_and_cow_keeps_it(void)
     g_autofree char *base = image_make(&t, "base.qcow2", "qcow2", "size=3M,cluster_size=4k");
     g_autofree char *top = image_make(&t, "top.qcow2", "qcow2", "size=5M,backing_file=base.qcow2,backing_fmt=qcow2,extended_l2=on");
     model_init(&m, 3 * MiB, 1);
-    BlockNode *n = image_open(&t, base, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP);
+    BlockNode *n = image_open(&t, base, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP | BLOCK_NO_FLUSH);
     for (int i = 0; i < 60; i++)
         model_step(&m, n);
     block_node_unref(n);
     m.now = g_realloc(m.now, 5 * MiB);
     memset(m.now + 3 * MiB, 0, 2 * MiB);
     m.size = 5 * MiB;
-    n = image_open(&t, top, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP);
+    n = image_open(&t, top, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP | BLOCK_NO_FLUSH);
     model_expect_same(&m, n);
     for (int i = 0; i < 200; i++)
         g_assert_cmpint(model_step(&m, n), ==, 0);
@@ -77,7 +77,7 @@ static void snapshots_keep_and_restore(gconstpointer data)
 
     scratch_init(&t);
     g_autofree char *path = image_make(&t, "a.qcow2", "qcow2", spec);
-    BlockNode *n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP);
+    BlockNode *n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP | BLOCK_NO_FLUSH);
     model_init(&m, 2 * MiB, 5);
     uint8_t *kept[4];
     for (int k = 0; k < 4; k++) {
@@ -101,7 +101,7 @@ static void snapshots_keep_and_restore(gconstpointer data)
     model_expect_same(&m, n);
     block_node_unref(n);
     image_expect_clean(&t, path, "driver=qcow2");
-    n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP);
+    n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP | BLOCK_NO_FLUSH);
     for (int k = 0; k < 4; k += k == 0 ? 2 : 1) {
         g_autofree char *name = g_strdup_printf("s%d", k);
         g_assert_true(block_snapshot_delete(n, name, &err));
@@ -123,7 +123,7 @@ static void compressed_clusters_read_back(gconstpointer data)
 
     scratch_init(&t);
     g_autofree char *path = image_make(&t, "a.qcow2", "qcow2", spec);
-    BlockNode *n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP);
+    BlockNode *n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP | BLOCK_NO_FLUSH);
     model_init(&m, 4 * MiB, 9);
     for (uint64_t i = 0; i < m.size; i++)
         m.now[i] = i % 70000 < 30000 ? g_rand_int(m.rnd) : i >> 12;
@@ -147,7 +147,7 @@ static void resize_both_ways(void)
 
     scratch_init(&t);
     g_autofree char *path = image_make(&t, "a.qcow2", "qcow2", "size=1M,cluster_size=512");
-    BlockNode *n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP);
+    BlockNode *n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP | BLOCK_NO_FLUSH);
     model_init(&m, 1 * MiB, 3);
     for (int i = 0; i < 40; i++)
         model_step(&m, n);
@@ -183,7 +183,7 @@ static void amend_refcount_width_and_version(void)
     model_init(&m, 4 * MiB, 4);
     for (size_t k = 0; k < ARRAY_LEN(steps); k++) {
         g_autoptr(GHashTable) o = block_opts_parse(steps[k], NULL, NULL);
-        BlockNode *n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP);
+        BlockNode *n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP | BLOCK_NO_FLUSH);
         for (int i = 0; i < 30; i++)
             model_step(&m, n);
         block_amend(n, o, false, &err);
@@ -191,7 +191,7 @@ static void amend_refcount_width_and_version(void)
         if (k + 1 < ARRAY_LEN(steps))
             model_expect_same(&m, n);
         block_node_unref(n);
-        BlockNode *c = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP);
+        BlockNode *c = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP | BLOCK_NO_FLUSH);
         BlockCheck fix = { 0 };
         g_assert_true(block_check(c, BLOCK_FIX_LEAKS, &fix, &err));
         g_assert_cmpuint(fix.corruptions, ==, 0);
@@ -213,7 +213,7 @@ static void check_repairs_lost_refcounts(void)
     scratch_init(&t);
     g_autofree char *path = image_make(&t, "a.qcow2", "qcow2", "size=4M,cluster_size=4k");
     model_init(&m, 4 * MiB, 8);
-    BlockNode *n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP);
+    BlockNode *n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_UNMAP | BLOCK_NO_FLUSH);
     for (int i = 0; i < 60; i++)
         model_step(&m, n);
     block_node_unref(n);
