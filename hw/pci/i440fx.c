@@ -21,7 +21,7 @@ typedef struct PamArea { Region ram, rom; } PamArea;
 typedef struct I440fx {
     PciDevice pci;
     Region pci_mem;             /* whole address space, below RAM */
-    Region low_ram, high_ram, vga_window, smram;
+    Region low_ram, high_ram, vga_window, vga_hole, smram;
     PamArea area[AREAS];
     Region config_io;
     PciBus *bus;
@@ -144,6 +144,11 @@ static bool i440fx_realize(Device *dev, GError **err)
     return true;
 }
 
+/* What no PCI device claims below 1 MiB must not show the RAM behind it. */
+static uint64_t hole_read(void *opaque, uint64_t off, unsigned size) { return UINT64_MAX; }
+static void hole_write(void *opaque, uint64_t off, uint64_t val, unsigned size) { }
+static const IoOps hole_ops = { hole_read, hole_write, .min = 1, .max = 8, .lockless = true, .unaligned = true };
+
 /* RAM, and over its low megabyte what the bridge switches: c0000-fffff and a0000-bffff. */
 static void map_memory(I440fx *s)
 {
@@ -156,6 +161,8 @@ static void map_memory(I440fx *s)
         region_init_ram(&s->high_ram, "ram-above-4g", m->ram, s->below_4g, m->ram_size - s->below_4g);
         region_add(root, &s->high_ram, 4 * GiB, 0);
     }
+    region_init_io(&s->vga_hole, "pci-low-hole", &hole_ops, s, 0x60000);
+    region_add(&s->pci_mem, &s->vga_hole, 0xa0000, -10);
     region_init_alias(&s->vga_window, "vga-window", &s->pci_mem, 0xa0000, 0x60000);
     region_add(root, &s->vga_window, 0xa0000, 1);
     region_init_ram(&s->smram, "smram", m->ram, 0xa0000, 0x20000);
@@ -202,6 +209,7 @@ static void i440fx_unrealize(Device *dev)
     }
     region_destroy(&s->smram);
     region_destroy(&s->vga_window);
+    region_destroy(&s->vga_hole);
     region_destroy(&s->low_ram);
     if (s->high_ram.name)
         region_destroy(&s->high_ram);
