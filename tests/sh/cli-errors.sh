@@ -1,0 +1,26 @@
+# cli-errors: wrong command lines end with status 1 and one line that names what was probably meant.
+bad=0 n=0
+check() { # expected text, then options
+    want=$1; shift; n=$((n + 1)); rc=0
+    out=$("$QUERN" -display none -nodefaults "$@" 2>&1 </dev/null) || rc=$?
+    if [ $rc = 1 ] && printf '%s' "$out" | grep -qF -- "$want"; then echo "ok $n - $*"
+    else echo "not ok $n - $*: status $rc, want '$want', got: $out"; bad=1; fi
+}
+check "did you mean -cdrom?" -cdorm x
+check "did you mean 'virtio-blk-pci'?" -device virtio-blk-pic
+check "did you mean 'Haswell'?" -cpu haswell
+check "did you mean 'pc" -machine pcc
+check "did you mean 'qxl'" -vga qxll
+check "did you mean 'usb'?" -machine pc,usv=on
+check "did you mean 'interp'?" -accel interpp
+check "No such file" -hda /nonexistent/disk
+check "did you mean 'iobase'?" -device isa-debugcon,iobas=1
+check "no longer an option" -soundhw hda
+check "needs an argument" -kernel
+check "not a UUID" -uuid 1234
+check "more than the" -m 900T
+check "there is no bus 'pci.1'" -device VGA,bus=pci.1
+check "are not 3 CPUs" -smp 3,cores=2,sockets=2
+check "there is no chardev" -mon nosuch
+echo "1..$n"
+exit $bad
