@@ -41,6 +41,8 @@ static bool jit_create(Machine *m, GHashTable *opts, GError **err)
         return false;
     }
     jm->tb_size = (size_t)CLAMP(mb, TB_MIN_MB, TB_MAX_MB) << 20;
+    size = opts ? g_hash_table_lookup(opts, "threshold") : NULL;
+    jm->threshold = size ? MIN(g_ascii_strtoull(size, NULL, 10), 200) : HEAT_DEFAULT;
     jm->exact = option_on(opts, "exact");
     jm->check = option_on(opts, "check");
     jm->perf = option_on(opts, "perf");
@@ -72,6 +74,7 @@ static bool jit_vcpu_create(Vcpu *v, GError **err)
         g_free(j);
         return false;
     }
+    j->heat_limit = jm->threshold;
     j->has_avx = host_has_avx();
     j->exact = jm->exact || jm->check;
     j->hash = g_new0(JitBlock *, HASH_SIZE);

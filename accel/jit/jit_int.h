@@ -62,6 +62,7 @@ struct JitBlock {
     JitBlock *hash_next, *page_next;
     uint64_t peek_lines;        /* 64-byte lines of the page whose code it drew conclusions from */
 };
+enum { HEAT_ENTRIES = 1 << 14, HEAT_DEFAULT = 4 };   /* runs in the interpreter before translation */
 enum { USES_NONE, USES_VEC, USES_FPU };
 
 struct JitPage {                /* a page with code */
@@ -96,6 +97,7 @@ typedef struct JitStats {
 typedef struct JitMachine {     /* Machine.accel_state */
     SoftCode *code;
     size_t tb_size;
+    unsigned threshold;
     bool exact, check, perf;
 } JitMachine;
 
@@ -110,6 +112,8 @@ struct JitCpu {
     GPtrArray *order;           /* blocks by code address */
     GPtrArray *chunks;          /* arena */
     size_t chunk_used;
+    uint32_t heat_limit;
+    uint32_t heat[HEAT_ENTRIES];        /* by block start: part of its address, runs so far in the low byte */
     uint8_t *shadow;            /* SHADOW_SIZE bytes, the lowest SHADOW_GUARD unmapped */
     GMutex dirty_lock;
     GArray *dirty;              /* JitDirty written by other threads */

@@ -72,6 +72,20 @@ uint64_t jit_continue(X86Cpu *c)
     return e->ibtc_tag[n] + c->rip + e->salt ? 0 : e->ibtc_host[n];
 }
 
+/* Counts a run of code that has no translation; true: it has had enough of them. */
+static bool hot_enough(JitCpu *j, const uint8_t *key)
+{
+    uint64_t h = (uintptr_t)key * 0x9e3779b97f4a7c15ULL;
+    uint32_t *e = &j->heat[h >> 50], tag = (uint32_t)(h >> 8) & ~0xffu;
+
+    if ((*e & ~0xffu) != tag)
+        *e = tag;
+    if ((*e & 0xff) >= j->heat_limit)
+        return true;
+    ++*e;
+    return false;
+}
+
 static JitBlock *find_block(JitCpu *j, uint64_t lin, uint32_t mode)
 {
     X86Cpu *c = j->c;
@@ -85,7 +99,7 @@ static JitBlock *find_block(JitCpu *j, uint64_t lin, uint32_t mode)
     if (!f.host)
         return NULL;
     b = jit_block_find(j, f.host + (lin & (TLB_PAGE - 1)), mode);
-    if (b)
+    if (b || !hot_enough(j, f.host + (lin & (TLB_PAGE - 1))))
         return b;
     b = jit_translate(j, &f, lin & (TLB_PAGE - 1), mode);
     if (!b && j->want_flush) {

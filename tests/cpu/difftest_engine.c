@@ -238,6 +238,7 @@ DtEngine *dt_engine_new(const char *name, const X86Model *model, GError **err)
         g_autoptr(GHashTable) opts = g_hash_table_new(g_str_hash, g_str_equal);
 
         g_hash_table_insert(opts, (char *)"exact", (char *)"on");        /* jit: flags at faults too */
+        g_hash_table_insert(opts, (char *)"threshold", (char *)"0");
         e->accel = e->m->accel = accel_find(name);
         if (!e->accel) {
             err_set(err, "no engine '%s'", name);

@@ -18,6 +18,7 @@ Rig *rig_new(const char *engine, unsigned cpus)
 {
     Rig *r = g_new0(Rig, 1);
     Machine *m = machine_new(false);
+    g_autoptr(GHashTable) opts = g_hash_table_new(g_str_hash, g_str_equal);
     GError *err = NULL;
 
     r->m = m;
@@ -32,7 +33,8 @@ Rig *rig_new(const char *engine, unsigned cpus)
     region_add(&m->port_root, &r->exit, RIG_EXIT, 0);
     region_init_io(&r->exit_mem, "exit-mem", &exit_ops, r, 4);
     region_add(&m->mem_root, &r->exit_mem, RIG_EXIT_MEM, 1);
-    if (m->accel->create && !m->accel->create(m, NULL, &err))
+    g_hash_table_insert(opts, (char *)"threshold", (char *)"0");    /* jit: translate at once */
+    if (m->accel->create && !m->accel->create(m, opts, &err))
         g_error("%s", err->message);
     r->model = x86_model_parse("max", &err);
     g_assert_no_error(err);
