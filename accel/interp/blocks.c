@@ -117,7 +117,11 @@ static bool drop(Interp *e, RamBlock *rb, uint64_t off, uint64_t len)
         CodePage *p = g_hash_table_lookup(e->pages, host - in);
 
         if (p && p->lines & lines_of(in, in + part - 1)) {
-            hit |= drop_range(e, p, host, part);
+            /* A page written over piece by piece: forget all of it, so that the rest runs at full speed. */
+            if (++p->hits >= PAGE_HITS)
+                hit |= drop_range(e, p, host - in, TLB_PAGE);
+            else
+                hit |= drop_range(e, p, host, part);
             if (!p->blocks) {
                 soft_code_release(e->code, p->ram, p->off);
                 g_hash_table_remove(e->pages, host - in);
@@ -267,6 +271,7 @@ static Block *build(Interp *e, const X86Fetch *f, uint64_t lin)
     b->page_next = p->blocks;
     p->blocks = b;
     p->lines |= lines_of(off, at - 1);
+    p->hits = 0;
     return b;
 }
 

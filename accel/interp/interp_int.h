@@ -6,7 +6,7 @@
 
 #include "accel/interp/interp.h"
 
-enum { BLOCK_INSNS = 32, HASH_BITS = 15, JUMP_BITS = 12, ARENA_BYTES = 32 << 20 };
+enum { BLOCK_INSNS = 32, HASH_BITS = 15, JUMP_BITS = 12, ARENA_BYTES = 32 << 20, PAGE_HITS = 3 };
 
 typedef struct Block Block;
 struct Block {
@@ -23,6 +23,7 @@ typedef struct CodePage {       /* a page with blocks */
     RamBlock *ram;
     uint64_t off;
     uint64_t lines;             /* 64-byte lines that blocks cover */
+    unsigned hits;              /* stores to such lines since a block was added */
     Block *blocks;
 } CodePage;
 
