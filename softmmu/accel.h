@@ -31,6 +31,7 @@ struct Accel {
     void (*dirty_sync)(Machine *m, RamBlock *rb);       /* fold the engine's dirty log into pages[] */
     char *(*describe)(Machine *m);                      /* "info jit"; caller frees */
     bool in_kernel_irqchip;
+    bool (*has_smm)(Machine *m);                        /* system management mode works; NULL: yes */
 };
 
 const Accel *accel_find(const char *name);              /* NULL if unknown; accel/accel.c */

@@ -185,6 +185,11 @@ void kvm_push(Vcpu *v)
     kvm_vcpu(v)->push_all = true;
 }
 
+static bool has_smm(Machine *m)
+{
+    return ioctl(kvm_vm(m)->vm, KVM_CHECK_EXTENSION, KVM_CAP_X86_SMM) > 0;
+}
+
 static char *describe(Machine *m)
 {
     static const char *const names[] = {
@@ -212,5 +217,5 @@ static char *describe(Machine *m)
 const Accel kvm_accel = {
     .name = "kvm", .desc = "hardware virtualization through /dev/kvm", .probe = probe, .create = create,
     .destroy = destroy, .vcpu_create = vcpu_create, .vcpu_destroy = vcpu_destroy, .run = kvm_run, .kick = kick,
-    .pull = kvm_pull, .push = kvm_push, .dirty_sync = kvm_dirty_sync, .describe = describe,
+    .pull = kvm_pull, .push = kvm_push, .dirty_sync = kvm_dirty_sync, .describe = describe, .has_smm = has_smm,
 };

@@ -480,11 +480,17 @@ static bool switch_option(const Pc *pc, const char *name, bool def, bool *out, G
     return parse_bool_text(text, out, err) || err_prefix(err, "-machine %s", name);
 }
 
+/* Firmware that finds SMM set up leaves it alone: what an engine without it needs. */
+static bool engine_has_smm(Machine *m)
+{
+    return !m->accel || !m->accel->has_smm || m->accel->has_smm(m);
+}
+
 static bool read_options(Pc *pc, GError **err)
 {
     bool hpet, usb;
 
-    if (!switch_option(pc, "acpi", !pc->cfg.no_acpi, &pc->acpi, err) || !switch_option(pc, "smm", true, &pc->smm, err) ||
+    if (!switch_option(pc, "acpi", !pc->cfg.no_acpi, &pc->acpi, err) || !switch_option(pc, "smm", engine_has_smm(pc->machine), &pc->smm, err) ||
         !switch_option(pc, "hpet", !pc->cfg.no_hpet, &hpet, err) || !switch_option(pc, "usb", pc->cfg.usb, &usb, err))
         return false;
     pc->cfg.no_hpet = !hpet;
