@@ -286,7 +286,7 @@ bool services_monitors(Services *s, Cli *cli, GError **err)
 
         if (!make_short(s, "-debugcon", it->text, id, &got, err))
             return false;
-        props = g_strdup_printf("chardev=%s,iobase=0xe9", got ? got : "");
+        props = g_strdup_printf("chardev=%s", got ? got : "");
         if (got && !device_create(s->m, dc[0], NULL, props, err))
             return err_prefix(err, "-debugcon");
     }
