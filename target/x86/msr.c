@@ -156,7 +156,7 @@ static bool wr_fs_base(X86Cpu *c, uint32_t n, uint64_t v)
 
 static bool wr_mc_bank(X86Cpu *c, uint32_t n, uint64_t v)
 {
-    if ((n & 3) == 0 ? v != 0 && v != ~0ull : (n & 3) == 1 && v != 0)
+    if ((n & 3) == 1 && v != 0)         /* a control register takes any value, as AMD's do: Linux clears bit 10 of bank 4 */
         return false;
     c->msr.mce_banks[n] = v;
     return true;
