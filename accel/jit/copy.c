@@ -35,18 +35,6 @@ static bool high_byte_reg(const TInsn *x, unsigned n)
     return r >= 4 && r < 8;
 }
 
-/* VEX.W that picks the size of a general operand means nothing outside 64-bit code. */
-static bool ignores_w(const TInsn *x)
-{
-    for (unsigned n = 0; n < 4 && x->row->ops[n]; n++) {
-        unsigned size = x86_opnds[x->row->ops[n]].size;
-
-        if (size == OS_Y || size == OS_RYMB || size == OS_RYMW)
-            return true;
-    }
-    return false;
-}
-
 static unsigned mem_operand_index(const TInsn *x)
 {
     for (unsigned n = 0; n < 4 && x->row->ops[n]; n++)
@@ -324,6 +312,18 @@ static Enc start_enc(const TInsn *x, const Raw *w)
     return y;
 }
 
+/* 32-bit code ignores what the copy in 64-bit code would not: W where it only picks the size of a
+   general operand, and the fourth bit of register numbers in vvvv and is4. */
+static void narrow_vex(const TInsn *x, Enc *y)
+{
+    if (!(x->row->lim & LIM_W1))
+        y->flags &= ~ENC_W;
+    y->vvvv &= 7;
+    for (unsigned n = 0; n < 4 && x->row->ops[n]; n++)
+        if (x86_opnds[x->row->ops[n]].kind == OK_XIS4)
+            y->imm[0] &= 0x7f;
+}
+
 /* Does x write part of the flags, or read them: then live ones must be in place. */
 static bool needs_host_flags(const TInsn *x) { return x->touches && x->live_in; }
 
@@ -366,9 +366,9 @@ void copy_emit(Tr *t, unsigned k)
     Enc y;
 
     raw_parse(x, t->code64, &w);
-    if (!t->code64 && ignores_w(x))
-        w.flags &= ~ENC_W;
     y = start_enc(x, &w);
+    if (!t->code64)
+        narrow_vex(x, &y);
     if (m < 4 && !x->i->is_reg) {
         emit_memory(t, k, &y, m);
         return;

@@ -168,7 +168,9 @@ static void emit_insn(Tr *t, unsigned k)
 
     mark_start(t, k, e_here(&t->e));
     group_start(t, k);
-    if (copy_ok(t, x))
+    if (x->i->row == X86_ROW_UD || x->i->row == X86_ROW_NM)
+        tmpl_cbody(t, k);       /* the opcode is that of the instruction refused */
+    else if (copy_ok(t, x))
         copy_emit(t, k);
     else if (!tmpl_int(t, k) && !tmpl_stack(t, k) && !tmpl_branch(t, k))
         tmpl_cbody(t, k);
