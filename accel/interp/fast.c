@@ -167,7 +167,7 @@ static X86Op *fast_mem(const X86Insn *i, uint32_t mode)
 
     if (mode & MODE_CS64 ? i->adsize != 8 : i->adsize != 4)
         return i->fn;
-    if (i->base >= BASE_RIP || i->seg == S_FS || i->seg == S_GS || x86_row(i)->lim & LIM_VSIB)
+    if (i->base >= BASE_RIP || i->seg == S_FS || i->seg == S_GS || i->seg == S_CS || x86_row(i)->lim & LIM_VSIB)
         return i->fn;
     if (!(mode & MODE_CS64))
         form += FORM_B32;
