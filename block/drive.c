@@ -148,6 +148,28 @@ static bool choose_index(BlockGraph *g, BlockPlace *p, GError **err)
     }
 }
 
+/* throttling.bps-total= and the short bps= forms, as options of a throttle filter; NULL: none given. */
+static GHashTable *take_throttle(GHashTable *opts)
+{
+    static const struct { const char *old, *key; } shorts[] = { { "bps", "bps-total" }, { "bps_rd", "bps-read" },
+        { "bps_wr", "bps-write" }, { "iops", "iops-total" }, { "iops_rd", "iops-read" }, { "iops_wr", "iops-write" },
+        { "bps_max", "bps-total-max" }, { "iops_max", "iops-total-max" }, { "bps_rd_max", "bps-read-max" },
+        { "bps_wr_max", "bps-write-max" }, { "iops_rd_max", "iops-read-max" }, { "iops_wr_max", "iops-write-max" } };
+    GHashTable *t = block_opts_sub(opts, "throttling");
+
+    for (size_t i = 0; i < ARRAY_LEN(shorts); i++) {
+        g_autofree char *v = NULL;
+        if (block_opts_take(opts, shorts[i].old, &v))
+            block_opts_set(t, shorts[i].key, v);
+    }
+    g_hash_table_remove(t, "group");
+    g_hash_table_remove(t, "iops-size");
+    if (g_hash_table_size(t))
+        return t;
+    g_hash_table_unref(t);
+    return NULL;
+}
+
 static bool open_medium(BlockGraph *g, BlockDev *dev, DriveOpts *d, GHashTable *opts, GError **err)
 {
     unsigned flags = d->flags;
@@ -167,7 +189,18 @@ static bool open_medium(BlockGraph *g, BlockDev *dev, DriveOpts *d, GHashTable *
         dev->node = block_node_ref(block_node_find(g, d->file));
         return true;
     }
+    g_autoptr(GHashTable) limits = take_throttle(opts);
     dev->node = block_open(g, d->file, opts, flags, err);
+    if (dev->node && limits) {
+        dev->node = block_filter_on(&block_drv_throttle, dev->node, limits, err);
+        if (dev->node && g_hash_table_size(limits)) {
+            GHashTableIter it;
+            gpointer k, v;
+            g_hash_table_iter_init(&it, limits);
+            g_hash_table_iter_next(&it, &k, &v);
+            return err_set(err, "throttling.%s is not supported", (char *)k);
+        }
+    }
     return dev->node != NULL;
 }
 
@@ -185,6 +218,8 @@ static bool refuse_typos(GHashTable *opts, GError **err)
         if (strchr(k, '.') || g_strv_contains(drive_keys, k))
             continue;
         const char *near = nearest_name(k, drive_keys);
+        if (g_str_has_prefix(k, "bps") || g_str_has_prefix(k, "iops"))
+            continue;
         if (near && !block_opts_get(opts, near))
             return err_set(err, "-drive does not support the option '%s': did you mean '%s'?", (char *)k, near);
         if (g_str_equal(k, "serial") || g_str_equal(k, "addr"))

@@ -18,7 +18,7 @@ enum { MAX_DEPTH = 64, PROBE_BYTES = 2048 };
 static const BlockDriver *const drivers[] = {
     &block_drv_raw, &block_drv_file, &block_drv_host_device, &block_drv_host_cdrom,
     &block_drv_null_co, &block_drv_null_aio, &block_drv_qcow2, &block_drv_vmdk, &block_drv_vdi,
-    &block_drv_vpc, &block_drv_vhdx, &block_drv_fault, &block_drv_record, NULL,
+    &block_drv_vpc, &block_drv_vhdx, &block_drv_nbd, &block_drv_throttle, &block_drv_cor, &block_drv_fault, &block_drv_record, NULL,
 };
 
 const BlockDriver *const *block_drivers(void) { return drivers; }
@@ -638,7 +638,11 @@ BlockNode *block_open(BlockGraph *g, const char *filename, GHashTable *opts, uns
             strip_prefix_dup(err, filename);
         return NULL;
     }
-    return flags & BLOCK_SNAPSHOT ? block_overlay_new(n, flags, err) : n;
+    if (flags & BLOCK_SNAPSHOT)
+        n = block_overlay_new(n, flags, err);
+    if (n && (flags & BLOCK_COPY_ON_READ) && !n->read_only)
+        n = block_filter_on(&block_drv_cor, n, mine, err);
+    return n;
 }
 
 void block_set_backing(BlockNode *n, BlockNode *b)

@@ -17,4 +17,7 @@ struct BlockGraph {
 /* A throw-away overlay over base; takes over base also on failure. */
 BlockNode *block_overlay_new(BlockNode *base, unsigned flags, GError **err);
 
+/* filter_io.c: a filter on an open node; takes over file, also on failure. */
+BlockNode *block_filter_on(const BlockDriver *drv, BlockNode *file, GHashTable *opts, GError **err);
+
 #endif

@@ -209,7 +209,7 @@ static int run_verb(Img *m, const Verb *v, int argc, char **argv)
 int img_main(int argc, char **argv)
 {
     g_autofree char *base = g_path_get_basename(argv[0]);
-    Img m = { .prog = g_str_has_suffix(base, "img") ? base : "quern img" };
+    Img m = { .prog = g_str_has_suffix(base, "-img") ? base : "quern img" };
     const char *names[ARRAY_LEN(verbs) + 1] = { NULL };
 
     while (argc > 1 && (g_str_equal(argv[1], "-T") || g_str_equal(argv[1], "--trace")) && argc > 2) {

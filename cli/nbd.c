@@ -1,0 +1,235 @@
+/*
+ * nbd: `quern nbd`, also as qemu-nbd: serves an image to NBD clients on a Unix or TCP socket.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "block/nbd.h"
+#include "util/bytes.h"
+#include "util/log.h"
+
+int nbd_main(int argc, char **argv);
+
+typedef struct Args {
+    const char *sock, *bind, *port, *fmt, *name, *desc, *cache, *pidfile, *snap;
+    bool read_only, persistent, verbose, snapshot, image_opts, fork_off, unmap;
+    unsigned shared;
+    uint64_t offset;
+} Args;
+
+typedef struct Session { const NbdExport *e; int fd; gint *active; bool verbose; } Session;
+
+static volatile sig_atomic_t stop_asked;
+static void on_stop(int sig) { stop_asked = 1; }
+
+static int fail(const char *text, GError *err)
+{
+    fprintf(stderr, "quern nbd: %s%s%s\n", text, err ? ": " : "", err ? err->message : "");
+    g_clear_error(&err);
+    return 1;
+}
+
+static void *session(void *opaque)
+{
+    Session *s = opaque;
+    g_autoptr(GError) err = NULL;
+
+    if (!nbd_serve(s->e, s->fd, &err) && s->verbose)
+        fprintf(stderr, "quern nbd: %s\n", err->message);
+    close(s->fd);
+    g_atomic_int_dec_and_test(s->active);
+    g_free(s);
+    return NULL;
+}
+
+static int listen_unix(const char *path, GError **err)
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    mode_t old = umask(0077);           /* only this user may connect */
+
+    if (strlen(path) >= sizeof a.sun_path) {
+        umask(old);
+        close(fd);
+        err_set(err, "socket path '%s' is too long", path);
+        return -1;
+    }
+    strcpy(a.sun_path, path);
+    unlink(path);
+    int r = bind(fd, (struct sockaddr *)&a, sizeof a);
+    umask(old);
+    if (r < 0 || listen(fd, 64) < 0) {
+        err_set_errno(err, errno, "Failed to bind socket to %s", path);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static int listen_tcp(const char *host, const char *port, GError **err)
+{
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list = NULL;
+    int e = getaddrinfo(host, port, &hints, &list), fd = -1;
+
+    if (e) {
+        err_set(err, "%s:%s: %s", host, port, gai_strerror(e));
+        return -1;
+    }
+    fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int) { 1 }, sizeof(int));
+    if (bind(fd, list->ai_addr, list->ai_addrlen) < 0 || listen(fd, 64) < 0) {
+        err_set_errno(err, errno, "Failed to listen on %s:%s", host, port);
+        close(fd);
+        fd = -1;
+    }
+    freeaddrinfo(list);
+    return fd;
+}
+
+/* Until the last client left, unless persistent; SIGTERM and SIGINT end it at once. */
+static void serve(const Args *a, const NbdExport *e, int lfd)
+{
+    gint active = 0;
+    bool had_client = false;
+
+    while (!stop_asked) {
+        struct pollfd p = { lfd, POLLIN, 0 };
+        if (!a->persistent && had_client && !g_atomic_int_get(&active))
+            break;
+        if (poll(&p, 1, 200) <= 0 || (unsigned)g_atomic_int_get(&active) >= MAX(a->shared, 1))
+            continue;
+        int fd = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd < 0)
+            continue;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int) { 1 }, sizeof(int));
+        Session *s = g_new(Session, 1);
+        *s = (Session) { e, fd, &active, a->verbose };
+        g_atomic_int_inc(&active);
+        had_client = true;
+        g_thread_unref(g_thread_new("nbd-client", session, s));
+    }
+    for (int i = 0; i < 50 && g_atomic_int_get(&active); i++)
+        g_usleep(20000);
+}
+
+static bool write_pid(const char *path)
+{
+    g_autofree char *t = g_strdup_printf("%d\n", (int)getpid());
+
+    return !path || g_file_set_contents(path, t, -1, NULL);
+}
+
+static int run(const Args *a, const char *filename)
+{
+    g_autoptr(GHashTable) opts = a->image_opts ? block_opts_parse(filename, "file", NULL) : block_opts_new();
+    unsigned flags = (a->read_only ? 0 : BLOCK_RDWR) | (a->unmap ? BLOCK_UNMAP : 0) | (a->snapshot ? BLOCK_SNAPSHOT : 0);
+    BlockGraph *g;
+    BlockNode *n;
+    GError *err = NULL;
+    bool wce = true;
+    int lfd, code = 0;
+
+    if (a->cache && !block_cache_mode(a->cache, &flags, &wce))
+        return fail("invalid cache mode", NULL);
+    if (!wce)
+        flags |= BLOCK_WRITETHROUGH;
+    if (a->fmt && opts)
+        block_opts_set(opts, "driver", a->fmt);
+    lfd = a->sock ? listen_unix(a->sock, &err) : listen_tcp(a->bind, a->port, &err);
+    if (lfd < 0)
+        return fail("cannot listen", err);
+    if (a->fork_off) {
+        pid_t p = fork();
+        if (p)
+            _exit(p < 0);
+        setsid();
+    }
+    g = block_graph_new(NULL);
+    n = opts ? block_open(g, a->image_opts ? NULL : filename, opts, flags, &err) : NULL;
+    if (n && a->snap && !block_snapshot_load(n, a->snap, &err)) {
+        block_node_unref(n);
+        n = NULL;
+    }
+    if (!n) {
+        code = fail("Failed to open the image", err);
+    } else {
+        NbdExport e = { n, a->name ? a->name : "", a->desc, block_node_read_only(n) };
+        if (write_pid(a->pidfile))
+            serve(a, &e, lfd);
+        else
+            code = fail("cannot write the pid file", NULL);
+        if (!block_node_close(n, &err))
+            code = fail("closing the image", err);
+    }
+    close(lfd);
+    if (a->sock)
+        unlink(a->sock);
+    block_graph_free(g);
+    return code;
+}
+
+enum { OPT_CACHE = 256, OPT_FORK, OPT_PID, OPT_IMAGE, OPT_DISCARD, OPT_DETECT, OPT_AIO };
+
+int nbd_main(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        { "socket", required_argument, NULL, 'k' }, { "port", required_argument, NULL, 'p' }, { "bind", required_argument, NULL, 'b' },
+        { "read-only", no_argument, NULL, 'r' }, { "format", required_argument, NULL, 'f' }, { "export-name", required_argument, NULL, 'x' },
+        { "description", required_argument, NULL, 'D' }, { "persistent", no_argument, NULL, 't' }, { "shared", required_argument, NULL, 'e' },
+        { "verbose", no_argument, NULL, 'v' }, { "snapshot", no_argument, NULL, 's' }, { "load-snapshot", required_argument, NULL, 'l' },
+        { "cache", required_argument, NULL, OPT_CACHE }, { "nocache", no_argument, NULL, 'n' }, { "fork", no_argument, NULL, OPT_FORK },
+        { "pid-file", required_argument, NULL, OPT_PID }, { "image-opts", no_argument, NULL, OPT_IMAGE },
+        { "discard", required_argument, NULL, OPT_DISCARD }, { "detect-zeroes", required_argument, NULL, OPT_DETECT },
+        { "aio", required_argument, NULL, OPT_AIO }, { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { NULL } };
+    Args a = { .bind = "127.0.0.1", .port = "10809", .shared = 1 };
+    struct sigaction sa = { .sa_handler = on_stop };
+    int c;
+
+    optind = 0;
+    while ((c = getopt_long(argc, argv, "k:p:b:rf:x:D:te:vsl:nhV", longs, NULL)) != -1) {
+        switch (c) {
+        case 'k': a.sock = optarg; break;
+        case 'p': a.port = optarg; break;
+        case 'b': a.bind = optarg; break;
+        case 'r': a.read_only = true; break;
+        case 'f': a.fmt = optarg; break;
+        case 'x': a.name = optarg; break;
+        case 'D': a.desc = optarg; break;
+        case 't': a.persistent = true; break;
+        case 'e': a.shared = atoi(optarg) > 0 ? atoi(optarg) : 1024; break;
+        case 'v': a.verbose = true; break;
+        case 's': a.snapshot = true; break;
+        case 'l': a.snap = g_str_has_prefix(optarg, "snapshot.name=") ? optarg + 14 : optarg; a.read_only = true; break;
+        case 'n': a.cache = "none"; break;
+        case OPT_CACHE: a.cache = optarg; break;
+        case OPT_FORK: a.fork_off = true; break;
+        case OPT_PID: a.pidfile = optarg; break;
+        case OPT_IMAGE: a.image_opts = true; break;
+        case OPT_DISCARD: a.unmap = !strcmp(optarg, "unmap") || !strcmp(optarg, "on"); break;
+        case OPT_DETECT: case OPT_AIO: break;   /* the defaults do as well */
+        case 'V': printf("qemu-nbd 7.2.0 (quern)\n"); return 0;
+        case 'h':
+            printf("usage: quern nbd [-k socket | -b address -p port] [-r] [-f format] [-x name] [-D text] [-t] [-e n] [-s]\n"
+                   "                 [-l snapshot] [--cache=mode] [--discard=unmap] [--fork] [--pid-file=path] [--image-opts] file\n");
+            return 0;
+        default: return 1;
+        }
+    }
+    if (optind != argc - 1)
+        return fail("Expecting one image file name; try --help", NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGINT, &sa, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return run(&a, argv[optind]);
+}
