@@ -83,11 +83,14 @@ static void flat_segments(X86Cpu *c, RigMode mode)
                                      (mode == RIG_64 ? SEG_L | SEG_G : size) };
 }
 
-void rig_mode(Rig *r, RigMode mode)
+void rig_mode(Rig *r, RigMode mode) { rig_mode_cpu(r, 0, mode); }
+
+void rig_mode_cpu(Rig *r, unsigned cpu, RigMode mode)
 {
-    X86Cpu *c = r->c;
+    X86Cpu *c = x86_cpu(g_ptr_array_index(r->m->vcpus, cpu));
 
     c->vcpu.ops->reset(&c->vcpu);
+    c->wait_sipi = c->vcpu.halted = false;
     c->cr0 = CR0_ET | CR0_NE | CR0_MP | (mode ? CR0_PE : 0);
     c->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
     c->xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX;

@@ -28,6 +28,7 @@ Rig *rig_new(const char *engine, unsigned cpus);
 void rig_free(Rig *r);
 /* Fresh registers in mode, rip = RIG_CODE. Memory is kept. */
 void rig_mode(Rig *r, RigMode mode);
+void rig_mode_cpu(Rig *r, unsigned cpu, RigMode mode);   /* another CPU, which then runs too */
 void rig_put(Rig *r, uint64_t addr, const void *bytes, size_t len);
 /* Runs until the exit port is written, or ms have passed (false), or the CPU halts for good. */
 bool rig_run(Rig *r, unsigned ms);
