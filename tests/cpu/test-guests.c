@@ -83,7 +83,7 @@ static void run(const void *name)
 
 int main(int argc, char **argv)
 {
-    static const char *const guests[] = { "excp32", "tasks32", "v86" };
+    static const char *const guests[] = { "excp32", "tasks32", "v86", "long64" };
     g_autofree char *dir = g_dir_make_tmp("quern-guests-XXXXXX", NULL), *cmd = NULL;
     int status, ret;
 

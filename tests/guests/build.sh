@@ -8,3 +8,10 @@ for g in excp32 tasks32 v86; do
     gcc $flags -nostdlib -static -Wl,-T,"$here/guest.lds" -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments -o "$out/$g.elf" \
         "$here/start32.S" "$here/guest32.c" "$here/$g.c"
 done
+
+for g in long64; do
+    gcc -m64 -mcmodel=kernel -mno-red-zone ${flags#-m32 -march=i686} -nostdlib -static -Wl,-T,"$here/guest.lds" -Wl,--build-id=none \
+        -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments -o "$out/$g.64" "$here/start64.S" "$here/$g.c"
+    objcopy -O elf32-i386 "$out/$g.64" "$out/$g.elf"
+    rm "$out/$g.64"
+done
