@@ -292,7 +292,7 @@ static void rights(void)
         pd[i] &= ~(uint64_t)U;
     flush();
     wr_cr4(rd_cr4() | 1u << 20);
-    TRY_WITH("smep", 0x3fe00000, "call *%0");
+    TRY_WITH("smep", 0x3fe00000, "jmp *%0");
     wr_cr4(rd_cr4() | 1u << 21);
     TRY("smap read", "movq 0x3fe00000, %%rax");
     TRY("smap write", "movq %%rax, 0x3fe00000");
