@@ -21,7 +21,7 @@ DEFAULT install
 SAY Debian installer: Enter installs in text mode, "serial" uses the serial port.
 LABEL install
   KERNEL /install/linux
-  APPEND initrd=/install/initrd.gz vga=normal fb=false --- quiet
+  APPEND initrd=/install/initrd.gz vga=normal fb=false nomodeset --- quiet
 LABEL serial
   KERNEL /install/linux
   APPEND initrd=/install/initrd.gz console=ttyS0,115200 --- quiet
