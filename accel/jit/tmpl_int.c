@@ -45,7 +45,7 @@ static bool emit_moffs(Tr *t, unsigned k)
     mem_check(t, k, i->opsize, store);
     y.op = (store ? 0x88 : 0x8a) + (i->opsize > 1);
     y.rm = h_mem(m_bi(S1, S0, 0, 0));
-    if (!store && t->rc.kind && x->live_out) {
+    if (!store && t->rc.kind && (x->live_out || t->j->exact)) {      /* the flags may need r10 */
         e_lea(e, true, S1, m_bi(S1, S0, 0, 0));
         fl_writes(t, 1u << R_RAX, x->live_out, S0);
         y.rm = h_mem(m_base(S1, 0));

@@ -39,6 +39,7 @@ typedef struct DtCase {
     bool compat;                /* 32-bit code */
     uint16_t at[DT_MAX_INSNS];  /* offset of each instruction */
     uint16_t row[DT_MAX_INSNS];
+    uint8_t jump[DT_MAX_INSNS]; /* a branch: index of the instruction it goes to (n: the end); else 0 */
     uint8_t code[DT_MAX_CODE];
 } DtCase;
 
@@ -56,6 +57,7 @@ typedef struct DtOptions {
     unsigned max_insns;
     const char *classes;        /* of "int x87 mmx sse avx", comma separated; NULL: all */
     const char *only;           /* mnemonic prefix, or NULL */
+    bool jumps;                 /* forward branches between the others */
     bool compat;                /* 32-bit code now and then */
     bool always_compat;
     bool exceptions;            /* unmasked floating-point exceptions now and then */
@@ -70,6 +72,8 @@ void dt_gen_free(DtGen *g);
 /* Case number n of the seed: always the same. False: nothing to generate. */
 bool dt_gen_case(DtGen *g, uint64_t n, DtCase *k);
 const uint8_t *dt_gen_pool(DtGen *g);
+/* Writes the displacements of k's branches. */
+void dt_patch_jumps(DtCase *k);
 /* Flags that are undefined when instruction i of k is about to run (i == k->n: at the end). */
 uint32_t dt_undefined_flags(const DtCase *k, unsigned i);
 

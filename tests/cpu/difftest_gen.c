@@ -477,11 +477,43 @@ static uint32_t flags_after(const X86Row *r, uint32_t undefined)
 }
 uint32_t dt_undefined_flags(const DtCase *k, unsigned i)
 {
-    uint32_t u = 0;
+    uint32_t u = 0, at[DT_MAX_INSNS + 8] = { 0 };
 
-    for (unsigned n = 0; n < i && n < k->n; n++)
+    for (unsigned n = 0; n < i && n < k->n; n++) {
+        u |= at[n];
         u = flags_after(&x86_rows[k->row[n]], u);
-    return u;
+        if (k->jump[n])
+            at[k->jump[n]] |= u;
+    }
+    return u | at[i];
+}
+
+void dt_patch_jumps(DtCase *k)
+{
+    for (unsigned n = 0; n < k->n; n++) {
+        unsigned next = n + 1 < k->n ? k->at[n + 1] : k->len;
+        unsigned to = k->jump[n] < k->n ? k->at[k->jump[n]] : k->len;
+
+        if (!k->jump[n])
+            continue;
+        if (next - k->at[n] >= 5)
+            st32_le(k->code + next - 4, to - next);
+        else
+            k->code[next - 1] = to - next;
+    }
+}
+
+/* A branch over up to three instructions: Jcc, JMP, CALL, JRCXZ, LOOPcc. */
+static void encode_jump(DtGen *g, Enc *e)
+{
+    e->n = 0;
+    switch (below(g, 8)) {
+    case 0: put(e, 0xeb, 1); put(e, 0, 1); break;
+    case 1: put(e, 0xe9 - chance(g, 2), 1); put(e, 0, 4); break;
+    case 2: put(e, 0xe0 + below(g, 4), 1); put(e, 0, 1); break;
+    case 3: case 4: put(e, 0x0f, 1); put(e, 0x80 + below(g, 16), 1); put(e, 0, 4); break;
+    default: put(e, 0x70 + below(g, 16), 1); put(e, 0, 1);
+    }
 }
 
 /* Any prefixes, opcode and modrm; memory operands in reach. */
@@ -562,21 +594,27 @@ bool dt_gen_case(DtGen *g, uint64_t n, DtCase *k)
         return false;
     while (!g->o.raw_known && k->n < want && tries++ < 1000) {
         const X86Row *r = &x86_rows[g->rows[below(g, g->n_rows)]];
+        bool jump = g->o.jumps && chance(g, 5);
         X86Insn i;
         Enc e;
 
         if (r->lim & (k->compat ? LIM_ONLY64 : LIM_NO64))
             continue;
-        encode(g, &e, r, k);
+        if (jump)
+            encode_jump(g, &e);
+        else
+            encode(g, &e, r, k);
         if (x86_decode(e.b, e.n, k->compat ? MODE_PE | MODE_LMA | MODE_CS32 | MODE_SS32 | MODE_FLAT | 3 :
                        MODE_PE | MODE_LMA | MODE_CS64 | MODE_SS32 | MODE_FLAT | 3, g->model, &i) != DECODE_OK || i.len != e.n)
             continue;
         r = &x86_rows[i.row];                   /* prefixes may have made it another one */
         if (i.opsize == 2 && (!strcmp(r->mnemonic, "shld") || !strcmp(r->mnemonic, "shrd")))
             continue;                           /* counts above 16 are undefined */
-        if (!row_wanted(g, r) || !flags_fit(r, undefined))
+        undefined = dt_undefined_flags(k, k->n);
+        if ((!jump && !row_wanted(g, r)) || !flags_fit(r, undefined))
             continue;
-        undefined = flags_after(r, undefined);
+        if (jump)
+            k->jump[k->n] = k->n + 1 + below(g, 4);
         k->at[k->n] = k->len;
         k->row[k->n++] = i.row;
         memcpy(k->code + k->len, e.b, e.n);
@@ -584,6 +622,9 @@ bool dt_gen_case(DtGen *g, uint64_t n, DtCase *k)
         if (g_strv_contains(dt_x87_functions, r->mnemonic) || g_strv_contains(dt_approximations, r->mnemonic))
             break;
     }
+    for (tries = 0; tries < k->n; tries++)
+        k->jump[tries] = MIN(k->jump[tries], k->n);
+    dt_patch_jumps(k);
     k->code[k->len] = 0xcc;
     k->code_off = chance(g, 4) ? 0x1000 - below(g, k->len + 1) : below(g, 0x100);
     k->in.rip = DT_CODE + k->code_off;

@@ -19,7 +19,7 @@ typedef struct Run {
     GHashTable *counts;         /* differing cases by mnemonic of the last reduced instruction */
     uint64_t cases, differ;
     unsigned reports;
-    bool quiet;
+    bool verbose;
 } Run;
 
 /* ---- comparing ---- */
@@ -179,7 +179,11 @@ static DtCase without(const DtCase *k, unsigned i)
     for (j = i; j < c.n; j++) {
         c.at[j] = k->at[j + 1] - (to - from);
         c.row[j] = k->row[j + 1];
+        c.jump[j] = k->jump[j + 1];
     }
+    for (j = 0; j < c.n; j++)
+        c.jump[j] -= c.jump[j] > i;
+    dt_patch_jumps(&c);
     return c;
 }
 
@@ -264,6 +268,10 @@ static void run_batch(Run *r, uint64_t first, unsigned count)
         memset(q, 0, sizeof *q);
         dt_engine_run(r->engine, &k[i], q, dt_gen_pool(r->gen));
         text = compare(&k[i], &h[i], q, dt_gen_pool(r->gen));
+        if (r->verbose) {
+            printf("# case %" PRIu64 "%s at %" PRIx64 "\n", first + i, k[i].compat ? " (32-bit)" : "", k[i].in.rip);
+            print_code(&k[i]);
+        }
         if (text)
             report(r, &k[i], first + i);
     }
@@ -273,12 +281,12 @@ static void run_batch(Run *r, uint64_t first, unsigned count)
     g_free(q);
 }
 
-static uint64_t run_cases(const char *engine, const DtOptions *o, uint64_t first, uint64_t count)
+static uint64_t run_cases(const char *engine, const DtOptions *o, uint64_t first, uint64_t count, bool verbose)
 {
     g_autofree char *spec = dt_host_model();
     GError *err = NULL;
     X86Model *model = x86_model_parse(spec, &err);
-    Run r = { .counts = g_hash_table_new(g_str_hash, g_str_equal) };
+    Run r = { .verbose = verbose, .counts = g_hash_table_new(g_str_hash, g_str_equal) };
     GHashTableIter it;
     gpointer key, val;
     DtCase k;
@@ -352,20 +360,23 @@ static void print_missing(void)
 
 static void check_class(gconstpointer classes)
 {
-    DtOptions o = { .seed = 1, .max_insns = 8, .classes = classes, .compat = true, .exceptions = true };
+    DtOptions o = { .seed = 1, .max_insns = 8, .classes = classes, .compat = true, .exceptions = true, .jumps = true };
 
-    g_assert_cmpuint(run_cases("interp", &o, 0, 10000), ==, 0);
+    g_assert_cmpuint(run_cases("interp", &o, 0, 10000, false), ==, 0);
 }
 
 int main(int argc, char **argv)
 {
-    DtOptions o = { .seed = 1, .max_insns = 8, .exceptions = true };
-    gint64 cases = 0, seed = 1, one = -1;
+    DtOptions o = { .seed = 1, .max_insns = 8 };
+    gint64 cases = 0, seed = 1, one = -1, from = 0;
     gint insns = 8;
     gboolean raw = FALSE, compat = FALSE, always = FALSE, no_exceptions = FALSE;
     char *classes = NULL, *only = NULL, *engine = NULL;
+    gboolean jumps = FALSE, verbose = FALSE;
     const GOptionEntry options[] = {
         { "cases", 'n', 0, G_OPTION_ARG_INT64, &cases, "number of cases", "N" },
+        { "from", 0, 0, G_OPTION_ARG_INT64, &from, "number of the first case", "N" },
+        { "verbose", 'v', 0, G_OPTION_ARG_NONE, &verbose, "print every case", NULL },
         { "case", 0, 0, G_OPTION_ARG_INT64, &one, "only this case", "N" },
         { "seed", 's', 0, G_OPTION_ARG_INT64, &seed, "seed", "S" },
         { "insns", 0, 0, G_OPTION_ARG_INT, &insns, "at most this many instructions", "N" },
@@ -374,6 +385,7 @@ int main(int argc, char **argv)
         { "engine", 'e', 0, G_OPTION_ARG_STRING, &engine, "step, interp, jit", "NAME" },
         { "compat", 0, 0, G_OPTION_ARG_NONE, &compat, "some 32-bit code", NULL },
         { "compat-only", 0, 0, G_OPTION_ARG_NONE, &always, "32-bit code only", NULL },
+        { "jumps", 'j', 0, G_OPTION_ARG_NONE, &jumps, "branches between the instructions", NULL },
         { "raw", 'r', 0, G_OPTION_ARG_NONE, &raw, "single instructions of random bytes", NULL },
         { "no-exceptions", 0, 0, G_OPTION_ARG_NONE, &no_exceptions, "keep floating-point exceptions masked", NULL },
         { NULL }
@@ -396,9 +408,10 @@ int main(int argc, char **argv)
         o.compat = compat;
         o.always_compat = always;
         o.exceptions = !no_exceptions;
+        o.jumps = jumps;
         o.raw_known = raw ? raw_known : NULL;
         missing = g_hash_table_new(g_str_hash, g_str_equal);
-        i = run_cases(engine ? engine : "interp", &o, one >= 0 ? one : 0, one >= 0 ? 1 : cases) != 0;
+        i = run_cases(engine ? engine : "interp", &o, one >= 0 ? one : from, one >= 0 ? 1 : cases, verbose) != 0;
         print_missing();
         return i;
     }
