@@ -167,6 +167,7 @@ bool block_measure(const char *format, GHashTable *opts, BlockNode *src, BlockMe
         size = block_node_size(src);
     else if (!block_create_size(mine, &size, err))
         return false;
+    *m = (BlockMeasure) { 0 };
     return d->measure(mine, src, size, m, err);
 }
 

@@ -132,7 +132,7 @@ void block_set_backing(BlockNode *n, BlockNode *new_backing);
 bool block_amend(BlockNode *n, GHashTable *opts, bool force, GError **err);
 bool block_make_empty(BlockNode *n, GError **err);  /* drops all data of an overlay */
 
-typedef struct BlockMeasure { uint64_t required, full; } BlockMeasure;
+typedef struct BlockMeasure { uint64_t required, full; bool has_bitmaps; } BlockMeasure;
 /* src NULL: an empty disk of size opts' "size". */
 bool block_measure(const char *format, GHashTable *opts, BlockNode *src, BlockMeasure *m, GError **err);
 /* Best format for the file by its content; "raw" when nothing fits. NULL and err when unreadable. */

@@ -243,7 +243,9 @@ int block_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *st)
     if (st->recurse && st->data && !st->zero && st->offset_valid && st->file != n) {
         BlockStatus low;
         uint64_t fsize = block_node_size(st->file);
-        if (st->offset < fsize && !block_status(st->file, st->offset, MIN(st->bytes, fsize - st->offset), &low)) {
+        if (st->offset >= fsize)
+            st->zero = true;
+        else if (!block_status(st->file, st->offset, MIN(st->bytes, fsize - st->offset), &low)) {
             if (low.zero)
                 st->zero = true;
             st->bytes = MIN(st->bytes, low.bytes);

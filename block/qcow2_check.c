@@ -135,6 +135,7 @@ static int walk_tree(Walk *w, const uint64_t *l1, uint32_t l1_size, bool active)
         }
         count(w, off, s->cluster_size);
         ret = block_pread(s->node->file, off, buf, s->cluster_size);
+        w->last_host = 0;
         for (unsigned k = 0; !ret && k < 1u << s->l2_bits; k++) {
             const uint8_t *p = buf + (size_t)k * s->entry_size;
             uint64_t e = ld64_be(p), b = s->ext_l2 ? ld64_be(p + 8) : 0;

@@ -292,6 +292,7 @@ bool qcow2_measure(GHashTable *opts, BlockNode *src, uint64_t size, BlockMeasure
     if (p.prealloc && (g_str_equal(p.prealloc, "full") || g_str_equal(p.prealloc, "falloc")))
         data = aligned;
     m->full = meta + aligned;
+    m->has_bitmaps = src && src->drv == &block_drv_qcow2 && ((Qcow2 *)src->priv)->version >= 3;
     m->required = meta + data;
     spec_clear(&p);
     return true;

@@ -106,6 +106,7 @@ typedef struct Qcow2 {
     uint64_t comp_next;                 /* byte after the last compressed cluster, 0: none */
     GArray *pending;                    /* FreeRun: dereferenced, refcount still up */
     bool failed;                        /* a flush failed: no more metadata writes */
+    int sparse_below;                   /* clusters are holes of the file: 0 not known yet, 1 yes, -1 no */
     bool damaged;                       /* corruption seen: read-only until repaired */
     Snap *snaps;
     uint32_t nb_snaps;

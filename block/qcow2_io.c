@@ -580,6 +580,22 @@ int qcow2_discard(BlockNode *n, uint64_t off, uint64_t bytes)
     return ret;
 }
 
+/* Lock held. Clearly more clusters than the file has blocks: then it pays to ask the file about holes. */
+static bool sparse_below(Qcow2 *s)
+{
+    BlockNode *f = s->node->file;
+    int64_t bytes = f->drv->allocated ? f->drv->allocated(f) : -1;
+    uint64_t have = MAX(bytes, 0) >> s->cluster_bits, cutoff = MAX(have * 11 / 10, have + 2), used = 0, count;
+
+    if (s->sparse_below)
+        return s->sparse_below > 0;
+    for (uint64_t c = 0; bytes >= 0 && used < cutoff && c < block_node_size(f) >> s->cluster_bits; c++)
+        if (!qcow2_refcount_get(s, c, &count))
+            used += count != 0;
+    s->sparse_below = bytes >= 0 && used >= cutoff ? 1 : -1;
+    return s->sparse_below > 0;
+}
+
 int qcow2_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *st)
 {
     Qcow2 *s = n->priv;
@@ -591,13 +607,14 @@ int qcow2_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *st)
     g_mutex_lock(&s->lock);
     ret = qcow2_map(s, off, bytes, &type, &entry, &host, &len);
     /* Neighbours of one kind without an offset make one answer. */
-    while (!ret && type != Q_NORMAL && type != Q_ZERO_ALLOC && len < bytes) {
+    while (!ret && type != Q_NORMAL && type != Q_ZERO_ALLOC && !host && len < bytes) {
         uint64_t e2, h2, l2;
         QType t2;
-        if (qcow2_map(s, off + len, bytes - len, &t2, &e2, &h2, &l2) || t2 != type)
+        if (qcow2_map(s, off + len, bytes - len, &t2, &e2, &h2, &l2) || t2 != type || h2)
             break;
         len += l2;
     }
+    bool recurse = !ret && type == Q_NORMAL && !s->external && sparse_below(s);
     g_mutex_unlock(&s->lock);
     qcow2_leave(s);
     if (ret)
@@ -605,8 +622,8 @@ int qcow2_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *st)
     *st = (BlockStatus) { .bytes = len, .allocated = type != Q_UNALLOC,
                           .data = type == Q_NORMAL || type == Q_COMPRESSED,
                           .zero = type == Q_ZERO || type == Q_ZERO_ALLOC || (type == Q_UNALLOC && !n->backing),
-                          .compressed = type == Q_COMPRESSED };
-    if (type == Q_NORMAL || type == Q_ZERO_ALLOC) {
+                          .compressed = type == Q_COMPRESSED, .recurse = recurse };
+    if (type == Q_NORMAL || type == Q_ZERO_ALLOC || host) {
         st->offset_valid = true;
         st->offset = host;
         st->file = s->data_file;

@@ -166,13 +166,14 @@ int qcow2_map(Qcow2 *s, uint64_t guest, uint64_t bytes, QType *type, uint64_t *e
         unsigned sc = in >> s->sc_bits, sc_end = s->cluster_size >> s->sc_bits;
         for (; sc < sc_end && done < bytes; sc++) {
             QType q = qcow2_classify(s, e, b, sc);
-            uint64_t h = q == Q_COMPRESSED ? 0 : (e & OFF_MASK) + in;
+            bool lies = q == Q_NORMAL || q == Q_ZERO_ALLOC || (q == Q_UNALLOC && (e & OFF_MASK));
+            uint64_t h = lies ? (e & OFF_MASK) + in : 0;
             if (!done) {
                 *type = q;
                 *entry = e;
                 *host = h;
             } else if (q != *type || (q == Q_COMPRESSED && in == 0) ||
-                       ((q == Q_NORMAL || q == Q_ZERO_ALLOC) && h != *host + done)) {
+                       (lies ? h != *host + done || (q == Q_UNALLOC && !*host) : *host && q == Q_UNALLOC)) {
                 *len = done;
                 return 0;
             }

@@ -391,8 +391,8 @@ bool vhdx_create(BlockGraph *g, const char *filename, GHashTable *opts, GString 
     if (!block_create_size(opts, &size, err) || !block_opts_take_u64(opts, "block_size", &block, err) ||
         !block_opts_take_u64(opts, "log_size", &log, err) || !block_opts_take_bool(opts, "block_state_zero", &zero, err))
         return false;
-    block_opts_take(opts, "subformat", &sub);
-    bool fixed = g_str_equal(sub, "fixed");
+    bool named = block_opts_take(opts, "subformat", &sub), fixed = g_str_equal(sub, "fixed");
+    uint64_t asked = block;
     if (!fixed && strcmp(sub, "dynamic"))
         BAD("Invalid subformat '%s'", sub);
     if (!block)
@@ -409,7 +409,8 @@ bool vhdx_create(BlockGraph *g, const char *filename, GHashTable *opts, GString 
     g_autofree uint8_t *bat = g_malloc0(bat_len);
     for (uint64_t i = 0; i < blocks && (fixed || zero); i++)
         st64_le(bat + 8 * (i + i / ratio), fixed ? (data + i * block) | 6 : 2);
-    g_string_append_printf(shown, "size=%" PRIu64 " log_size=%" PRIu64 " subformat=%s", size, log, sub);
+    g_string_append_printf(shown, "size=%" PRIu64 " log_size=%" PRIu64 " block_size=%" PRIu64 "%s%s", size, log, asked,
+                           named ? " subformat=" : "", named ? sub : "");
     return block_newfile_open(&f, filename, err) && write_head(&f, log, meta_off, bat_off, bat_len, err) &&
            write_meta(&f, meta_off, size, block, fixed, err) && block_newfile_write(&f, bat_off, bat, bat_len, err) &&
            block_newfile_finish(&f, data + (fixed ? blocks * block : 0), NULL, err);

@@ -442,9 +442,11 @@ int img_measure(Img *m, int argc, char **argv)
     if (!ok)
         return img_error(m, err);
     if (m->json)
-        printf("{\n    \"required\": %" PRIu64 ",\n    \"fully-allocated\": %" PRIu64 "\n}\n", res.required, res.full);
+        printf("{\n%s    \"required\": %" PRIu64 ",\n    \"fully-allocated\": %" PRIu64 "\n}\n",
+               res.has_bitmaps ? "    \"bitmaps\": 0,\n" : "", res.required, res.full);
     else
-        printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n", res.required, res.full);
+        printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n%s", res.required, res.full,
+               res.has_bitmaps ? "bitmaps size: 0\n" : "");
     return 0;
 }
 

@@ -1,0 +1,20 @@
+# Long runs of the image tests: make crash-long, make fuzz-block, make bench-img.
+KILLS ?= 3000
+FUZZ_SECONDS ?= 600
+crash-long: $(B)/quern $(B)/tests/block/test-crash $(B)/tests/block/test-formats
+	$(B)/tests/block/test-crash -m slow
+	$(B)/tests/block/test-formats -m slow
+	KILLS=$(KILLS) QUERN=$(abspath $(B))/quern QUERN_SRC=$(abspath $(SRCDIR)) bash $(SRCDIR)/tests/sh/img-kill.sh
+
+# libFuzzer (clang): every format opener, with a corpus of small images made first.
+fuzz-block: $(B)/quern
+	@mkdir -p $(B)/fuzz/corpus
+	clang $(filter-out -Werror,$(QCFLAGS)) -Wno-everything -fsanitize=fuzzer,address,undefined -o $(B)/fuzz/image \
+	  $(SRCDIR)/tests/fuzz/fuzz-image.c $(addprefix $(SRCDIR)/,$(filter block/% util/%,$(LIB_SRCS))) $(DEP_LIBS) $(LDFLAGS)
+	$(SRCDIR)/tests/fuzz/image-corpus.sh $(abspath $(B))/quern $(B)/fuzz/corpus
+	$(B)/fuzz/image -max_len=1048576 -rss_limit_mb=2048 -timeout=20 -max_total_time=$(FUZZ_SECONDS) $(B)/fuzz/corpus
+
+bench-img: $(B)/quern
+	QUERN=$(abspath $(B))/quern bash $(SRCDIR)/tests/block/bench-img.sh
+bench: bench-img
+.PHONY: crash-long fuzz-block bench-img

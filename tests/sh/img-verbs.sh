@@ -1,0 +1,112 @@
+#!/bin/bash
+# img-verbs: create, snapshot, rebase, commit, resize, measure, map, dd, amend beside qemu-img; exit codes; texts.
+. "$QUERN_SRC/tests/block/img-lib.sh"
+source_image src.raw 8 2
+
+# create prints what qemu-img prints
+for o in "-f qcow2 x.img 10M" "-f qcow2 -o cluster_size=4k,lazy_refcounts=on x.img 1G" "-f raw x.img 5M" \
+         "-f qcow2 -o preallocation=metadata x.img 64M" "-f vdi x.img 10M" "-f vhdx x.img 10M" "-f vpc x.img 10M"; do
+    # shellcheck disable=SC2086
+    rm -f x.img; qemu-img create $o >a.txt 2>&1
+    # shellcheck disable=SC2086
+    rm -f x.img; $Q create $o >b.txt 2>&1
+    same "create $o: same line" a.txt b.txt
+done
+
+# backing format must be given
+$Q create -f qcow2 -b src.raw top.qcow2 >/dev/null 2>b.txt; [ $? = 1 ] && grep -q "Detected format of raw" b.txt &&
+    ok "create without backing format is refused" || nok "create without backing format"
+
+# overlay, write, commit, rebase
+for tool in $Q; do :; done
+$Q convert -f raw -O qcow2 src.raw base.qcow2
+$Q create -q -f qcow2 -b base.qcow2 -F qcow2 top.qcow2
+qemu-io -f qcow2 -c 'write -P 1 64k 100k' -c 'write -z 1M 300k' -c 'write -P 3 5M 1M' top.qcow2 >/dev/null
+qemu-img convert -O raw top.qcow2 want.raw
+check "overlay reads the same" $Q compare -F raw top.qcow2 want.raw
+cp base.qcow2 b2.qcow2; cp top.qcow2 t2.qcow2
+check "rebase to nothing flattens" $Q rebase -b "" t2.qcow2
+check "flattened image is the same" qemu-img compare -q -F raw t2.qcow2 want.raw
+check "flattened image is clean" qemu-img check -q t2.qcow2
+$Q convert -f raw -O qcow2 -o cluster_size=4k want.raw other.qcow2
+cp top.qcow2 t3.qcow2
+check "rebase to another base" $Q rebase -b other.qcow2 -F qcow2 t3.qcow2
+check "rebased image is the same" qemu-img compare -q -F raw t3.qcow2 want.raw
+cp top.qcow2 t4.qcow2
+check "unsafe rebase changes the name" $Q rebase -u -b b2.qcow2 -F qcow2 t4.qcow2
+qemu-img info t4.qcow2 | grep -q "backing file: b2.qcow2" && ok "new name is there" || nok "new name"
+$Q commit t4.qcow2 >out.txt; grep -qx "Image committed." out.txt && ok "commit says so" || nok "commit says so"
+check "commit wrote the base" qemu-img compare -q -F raw b2.qcow2 want.raw
+check "committed base is clean" qemu-img check -q b2.qcow2
+check "emptied top is clean" qemu-img check -q t4.qcow2
+qemu-img info --backing-chain --output=json top.qcow2 >a.json; $Q info --backing-chain --output=json top.qcow2 >b.json
+json a.json >a.txt; json b.json >b.txt; same "same backing chain" a.txt b.txt
+qemu-img map --output=json top.qcow2 >a.json; $Q map --output=json top.qcow2 >b.json
+json a.json >a.txt; json b.json >b.txt; same "same map through the chain" a.txt b.txt
+qemu-img map base.qcow2 >a.txt; $Q map base.qcow2 >b.txt; same "same map as text" a.txt b.txt
+
+# snapshots made by one, used by the other
+cp base.qcow2 s.qcow2
+check "snapshot -c" $Q snapshot -c one s.qcow2
+qemu-io -f qcow2 -c 'write -P 9 0 2M' s.qcow2 >/dev/null
+check "qemu-img snapshot -c" qemu-img snapshot -c two s.qcow2
+check "image with snapshots is clean" $Q check -q s.qcow2
+check "convert -l" $Q convert -l one -O raw s.qcow2 one.raw
+check "snapshot holds the old content" qemu-img compare -q -f raw -F raw one.raw src.raw
+qemu-img snapshot -l s.qcow2 >a.txt; $Q snapshot -l s.qcow2 >b.txt; same "same snapshot list" a.txt b.txt
+check "snapshot -a" $Q snapshot -a one s.qcow2
+check "applied content" qemu-img compare -q -F raw s.qcow2 src.raw
+check "snapshot -d" $Q snapshot -d two s.qcow2
+check "clean after all" qemu-img check -q s.qcow2
+
+# resize
+cp base.qcow2 r.qcow2; cp src.raw r.raw; truncate -s 20M r.raw
+$Q resize r.qcow2 +12M >out.txt; grep -qx "Image resized." out.txt && ok "resize grows" || nok "resize grows"
+check "grown content" qemu-img compare -q -F raw r.qcow2 r.raw
+$Q resize r.qcow2 4M >/dev/null 2>out.txt; [ $? = 1 ] && grep -q -- "--shrink" out.txt && ok "shrinking needs --shrink" || nok "shrinking needs --shrink"
+check "resize --shrink" $Q resize --shrink r.qcow2 4M
+truncate -s 4M r.raw; check "shrunk content" qemu-img compare -q -F raw r.qcow2 r.raw
+check "clean after resize" qemu-img check -q r.qcow2
+
+# measure
+for a in "-O qcow2 --size 10G" "-O qcow2 -o cluster_size=512 --size 1G" "-O raw --size 5M" "-O qcow2 src.raw" "-O qcow2 top.qcow2" \
+         "-O qcow2 -o extended_l2=on --size 3T"; do
+    # shellcheck disable=SC2086
+    qemu-img measure $a >a.txt 2>&1
+    # shellcheck disable=SC2086
+    $Q measure $a >b.txt 2>&1
+    same "measure $a" a.txt b.txt
+done
+
+# exit codes of check: 0, 2, 3, 63; repair
+cp base.qcow2 c.qcow2; printf '\0\0' | dd of=c.qcow2 bs=1 seek=$((131072 + 14)) conv=notrunc 2>/dev/null
+$Q check -q c.qcow2 2>/dev/null; [ $? = 2 ] && ok "check: exit 2 on corruption" || nok "check: exit 2"
+$Q check -q -r all c.qcow2 2>/dev/null; [ $? = 0 ] && ok "check -r all repairs" || nok "check -r all"
+check "qemu-img agrees" qemu-img check -q c.qcow2
+cp base.qcow2 c.qcow2; printf '\0\1' | dd of=c.qcow2 bs=1 seek=$((131072 + 20000)) conv=notrunc 2>/dev/null
+$Q check -q c.qcow2 2>/dev/null; [ $? = 3 ] && ok "check: exit 3 on leaks" || nok "check: exit 3"
+$Q check -q -r leaks c.qcow2 2>/dev/null; [ $? = 0 ] && ok "check -r leaks repairs" || nok "check -r leaks"
+$Q check -q -f raw src.raw 2>/dev/null; [ $? = 63 ] && ok "check: exit 63 without a check" || nok "check: exit 63"
+$Q check missing.qcow2 2>/dev/null; [ $? = 1 ] && ok "check: exit 1 when it cannot open" || nok "check: exit 1"
+$Q compare -q base.qcow2 -F raw want.raw; [ $? = 1 ] && ok "compare: exit 1 on difference" || nok "compare: exit 1"
+$Q frobnicate 2>out.txt; [ $? = 1 ] && grep -q "Command not found: frobnicate" out.txt && ok "unknown verb" || nok "unknown verb"
+
+# dd, amend, several sources, pipes of progress
+check "dd" $Q dd -f raw -O raw if=src.raw of=dd.raw bs=64k skip=3 count=20
+dd if=src.raw of=dd2.raw bs=64k skip=3 count=20 2>/dev/null; same "dd content" dd.raw dd2.raw
+check "amend" $Q amend -o refcount_bits=8,lazy_refcounts=on base.qcow2
+check "amended image is clean" qemu-img check -q base.qcow2
+check "two sources" $Q convert -f raw -O qcow2 src.raw want.raw cat.qcow2
+cat src.raw want.raw >cat.raw; check "concatenated" qemu-img compare -q -F raw cat.qcow2 cat.raw
+$Q convert -p -f raw -O qcow2 src.raw p.qcow2 | tr '\r' '\n' | tail -2 | grep -q '(100.00/100%)' && ok "progress ends at 100" || nok "progress"
+sum=$(sha256sum <src.raw | cut -d' ' -f1); $Q convert --hash=sha256 -f raw -O qcow2 src.raw h.qcow2 | grep -q "$sum" && ok "hash of the content" || nok "hash"
+
+# hostile names: loops, fifos, protocol names
+$Q create -q -f qcow2 -u -b l2.qcow2 -F qcow2 l1.qcow2 1M; $Q create -q -f qcow2 -u -b l1.qcow2 -F qcow2 l2.qcow2 1M
+timeout 20 $Q convert -O raw l1.qcow2 l.raw 2>/dev/null; [ $? = 1 ] && ok "looping backing files are refused" || nok "looping backing files"
+[ ! -e l.raw ] && ok "no half file stays" || nok "half file"
+mkfifo pipe; $Q create -q -f qcow2 -u -b pipe -F raw f.qcow2 1M
+timeout 10 $Q convert -O raw f.qcow2 l.raw 2>/dev/null; [ $? = 1 ] && ok "a fifo is refused at once" || nok "fifo"
+$Q create -q -f qcow2 -u -b nbd:127.0.0.1:1 -F raw n.qcow2 1M
+timeout 10 $Q convert -O raw n.qcow2 l.raw 2>out.txt; grep -q refused out.txt && ok "protocol names inside images are refused" || nok "protocol names"
+finish
