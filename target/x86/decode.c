@@ -7,12 +7,14 @@
  */
 #include "target/x86/decode_int.h"
 #include "target/x86/cpuid.h"
+#include "util/bytes.h"
 
 #include <string.h>
 
 typedef struct Cursor {
+    const DecodeIndex *index;
     const uint8_t *bytes;
-    unsigned pos, avail;
+    unsigned pos, end;          /* end: of what may be read, at most 15 */
     DecodeResult bad;           /* DECODE_OK until a byte was missing or one too many */
     bool cs64, has66, has67, lock;
     uint8_t rep;                /* last of F2, F3; or 0 */
@@ -24,9 +26,9 @@ typedef struct Cursor {
     uint8_t map, opcode, modrm;
 } Cursor;
 
-static uint8_t next(Cursor *k)
+static inline uint8_t next(Cursor *k)
 {
-    if (k->pos >= 15 || k->pos >= k->avail) {
+    if (__builtin_expect(k->pos >= k->end, 0)) {
         if (k->bad == DECODE_OK)
             k->bad = k->pos >= 15 ? DECODE_TOO_LONG : DECODE_MORE;
         return 0;
@@ -34,16 +36,27 @@ static uint8_t next(Cursor *k)
     return k->bytes[k->pos++];
 }
 
-static uint64_t next_le(Cursor *k, unsigned n)
+static inline uint64_t next_le(Cursor *k, unsigned n)
 {
     uint64_t v = 0;
 
+    if (__builtin_expect(k->pos + n <= k->end, 1)) {
+        const uint8_t *p = k->bytes + k->pos;
+
+        k->pos += n;
+        switch (n) {
+        case 1: return *p;
+        case 2: return ld16_le(p);
+        case 4: return ld32_le(p);
+        default: return ld64_le(p);
+        }
+    }
     for (unsigned b = 0; b < n; b++)
         v |= (uint64_t)next(k) << 8 * b;
     return v;
 }
 
-static int64_t next_signed(Cursor *k, unsigned n)
+static inline int64_t next_signed(Cursor *k, unsigned n)
 {
     return (int64_t)(next_le(k, n) << (64 - 8 * n)) >> (64 - 8 * n);
 }
@@ -51,11 +64,23 @@ static int64_t next_signed(Cursor *k, unsigned n)
 /* Reads prefixes; returns the first byte after them. */
 static uint8_t read_prefixes(Cursor *k)
 {
+    /* Bit b & 31 of word b >> 5: a legacy prefix. */
+    static const uint32_t prefix[8] = { 0, 0x40404040, 0, 0xf0, 0, 0, 0, 0x000d0000 };
+
     for (;;) {
         uint8_t b = next(k);
 
         if (k->bad)
             return 0;
+        if (!(prefix[b >> 5] >> (b & 31) & 1)) {
+            if (!k->cs64 || (b & 0xf0) != 0x40)
+                return b;
+            k->rex = b & 15;
+            k->rex_given = true;
+            continue;
+        }
+        k->rex = 0;                     /* REX counts only right before the opcode */
+        k->rex_given = false;
         switch (b) {
         case 0x26: case 0x2e: case 0x36: case 0x3e:     /* ignored in 64-bit code */
             if (!k->cs64)
@@ -65,16 +90,8 @@ static uint8_t read_prefixes(Cursor *k)
         case 0x66: k->has66 = true; break;
         case 0x67: k->has67 = true; break;
         case 0xf0: k->lock = true; break;
-        case 0xf2: case 0xf3: k->rep = b; break;
-        default:
-            if (!k->cs64 || (b & 0xf0) != 0x40)
-                return b;
-            k->rex = b & 15;
-            k->rex_given = true;
-            continue;
+        default: k->rep = b; break;     /* F2, F3 */
         }
-        k->rex = 0;                     /* REX counts only right before the opcode */
-        k->rex_given = false;
     }
 }
 
@@ -113,7 +130,7 @@ static bool read_opcode(Cursor *k)
     if (k->bad)
         return true;
     if (b == 0xc4 || b == 0xc5) {
-        uint8_t peek = k->pos < k->avail && k->pos < 15 ? k->bytes[k->pos] : next(k);
+        uint8_t peek = k->pos < k->end ? k->bytes[k->pos] : next(k);
 
         if (k->bad)
             return true;
@@ -168,7 +185,7 @@ static bool row_fits(const Cursor *k, const X86Row *r, const X86Model *model)
 
 static const X86Row *find_row(Cursor *k, const X86Model *model)
 {
-    const DecodeIndex *x = x86_decode_index();
+    const DecodeIndex *x = k->index;
     const DecodeOp *op = &x->op[k->map][k->opcode];
     unsigned at = op->list;
 
@@ -189,11 +206,10 @@ static const X86Row *find_row(Cursor *k, const X86Model *model)
 static uint8_t operand_size(const Cursor *k, const X86Row *r)
 {
     bool w = k->rex & 8 && k->cs64, small = k->has66 && r->pfx != P_66;
-    bool vector = r->cls & (CL_SSE | CL_MMX | CL_AVX);
 
     if (r->lim & LIM_BYTE)
         return 1;
-    if (r->lim & LIM_OP32 || vector || k->vex)
+    if (r->lim & LIM_OP32 || k->vex || r->cls & (CL_SSE | CL_MMX | CL_AVX))
         return w ? 8 : 4;
     if (r->lim & LIM_MODE)
         return k->cs64 ? 8 : 4;
@@ -252,14 +268,14 @@ static void memory32(Cursor *k, X86Insn *i, bool vsib)
 static bool read_modrm(Cursor *k, const X86Row *r, X86Insn *i)
 {
     bool vsib = r->lim & LIM_VSIB;
-    unsigned kind = X_KIND(r->ext);
+    const DecodePlan *plan = &k->index->plan[r - x86_rows];
 
     i->modrm = k->modrm;
     i->reg = k->modrm >> 3 & 7;
-    if (kind != X_D(0) && kind != X_M(0) && kind != X_R(0) && kind != X_B(0))
-        i->reg |= (k->rex & 4) << 1;
+    if (!plan->digit)
+        i->reg = (i->reg | (k->rex & 4) << 1) & plan->reg_mask;
     if (k->modrm >= 0xc0) {
-        i->rm = (k->modrm & 7) | (k->rex & 1) << 3;
+        i->rm = ((k->modrm & 7) | (k->rex & 1) << 3) & plan->rm_mask;
         return true;
     }
     i->is_reg = 0;
@@ -315,30 +331,19 @@ static void read_immediate(Cursor *k, unsigned opnd, X86Insn *i)
     }
 }
 
-/* Registers that have only eight of a kind ignore the REX bits. False: #UD. */
-static bool check_operands(const Cursor *k, const X86Row *r, X86Insn *i)
+/* False: #UD. */
+static inline bool check_operands(const Cursor *k, const DecodePlan *plan, const X86Insn *i)
 {
-    bool uses_vvvv = false;
-
-    for (unsigned n = 0; n < 4 && r->ops[n]; n++) {
-        switch (x86_opnds[r->ops[n]].kind) {
-        case OK_MMXREG: case OK_SEG: i->reg &= 7; break;
-        case OK_MMXRM: case OK_MMXR: case OK_STI: i->rm &= 7; break;
-        case OK_VV: case OK_XVV: uses_vvvv = true; break;
-        default: break;
-        }
-    }
-    if (k->vex && !uses_vvvv && k->vvvv != 0)
+    if (k->vex && !plan->uses_vvvv && k->vvvv != 0)
         return false;
-    if (!k->lock)
-        return true;
-    return r->cls & CL_LOCK && !i->is_reg &&
-           (x86_opnds[r->ops[0]].kind == OK_RM || x86_opnds[r->ops[0]].kind == OK_M);
+    return !k->lock || (plan->lock && !i->is_reg);
 }
 
 /* Which row stands for r in this mode: r itself, or one that raises. */
-static unsigned available_row(const X86Row *r, uint32_t mode)
+static inline unsigned available_row(const X86Row *r, uint32_t mode)
 {
+    if (__builtin_expect(!(mode & (MODE_SSE_UD | MODE_AVX_UD | MODE_SSE_NM | MODE_FPU_NM)), 1))
+        return r - x86_rows;
     if (r->cls & CL_SSE && mode & MODE_SSE_UD)
         return X86_ROW_UD;
     if (r->cls & CL_AVX && mode & MODE_AVX_UD)
@@ -350,13 +355,11 @@ static unsigned available_row(const X86Row *r, uint32_t mode)
     return r - x86_rows;
 }
 
-static void choose_body(X86Insn *i, unsigned row)
+static inline void choose_body(X86Insn *i, unsigned row, bool vector)
 {
     const X86Row *r = &x86_rows[row];
-    unsigned k = __builtin_ctz(i->opsize);
+    unsigned k = vector ? (i->flags & INSN_VL256 ? 1 : 0) : __builtin_ctz(i->opsize);
 
-    if (r->cls & (CL_SSE | CL_AVX | CL_MMX))
-        k = i->flags & INSN_VL256 ? 1 : 0;
     i->row = row;
     i->fn = i->is_reg ? r->body->reg[k] : r->body->mem[k];
 }
@@ -372,7 +375,7 @@ static DecodeResult fail(Cursor *k, X86Insn *i, DecodeResult why)
     i->opcode = k->opcode;
     i->map = k->map;
     i->is_reg = 1;
-    choose_body(i, X86_ROW_UD);
+    choose_body(i, X86_ROW_UD, false);
     if (why == DECODE_TOO_LONG)
         i->fn = op_too_long;
     return why;
@@ -391,7 +394,9 @@ static uint8_t insn_flags(const Cursor *k, const X86Row *r)
 DecodeResult x86_decode(const uint8_t *bytes, unsigned avail, uint32_t mode,
                         const struct X86Model *model, X86Insn *i)
 {
-    Cursor k = { .bytes = bytes, .avail = avail, .mode = mode, .seg = -1, .cs64 = mode & MODE_CS64 };
+    Cursor k = { .index = x86_decode_index(), .bytes = bytes, .end = avail < 15 ? avail : 15, .mode = mode, .seg = -1,
+                 .cs64 = mode & MODE_CS64 };
+    const DecodePlan *plan;
     const X86Row *r;
     bool ok;
 
@@ -404,6 +409,7 @@ DecodeResult x86_decode(const uint8_t *bytes, unsigned avail, uint32_t mode,
         return fail(&k, i, k.bad);
     if (!r)
         return fail(&k, i, DECODE_UD);
+    plan = &k.index->plan[r - x86_rows];
     i->opsize = operand_size(&k, r);
     i->adsize = k.cs64 ? k.has67 ? 4 : 8 : !(mode & MODE_CS32) != k.has67 ? 2 : 4;
     i->flags = insn_flags(&k, r);
@@ -412,16 +418,18 @@ DecodeResult x86_decode(const uint8_t *bytes, unsigned avail, uint32_t mode,
         i->seg = k.seg;
     if (r->lim & LIM_PLUSR)
         i->rm = (k.opcode & 7) | (k.rex & 1) << 3;
-    ok = !x86_decode_index()->op[k.map][k.opcode].modrm || read_modrm(&k, r, i);
-    for (unsigned n = 0; n < 4 && r->ops[n]; n++)
-        read_immediate(&k, r->ops[n], i);
+    ok = !k.index->op[k.map][k.opcode].modrm || read_modrm(&k, r, i);
+    if (plan->imm[0])
+        read_immediate(&k, plan->imm[0], i);
+    if (plan->imm[1])
+        read_immediate(&k, plan->imm[1], i);
     if (k.bad)
         return fail(&k, i, k.bad);
-    if (!ok || !check_operands(&k, r, i))
+    if (!ok || !check_operands(&k, plan, i))
         return fail(&k, i, DECODE_UD);
     i->len = k.pos;
     i->opcode = k.opcode;
     i->map = k.map;
-    choose_body(i, available_row(r, mode));
+    choose_body(i, available_row(r, mode), plan->vector);
     return i->row == X86_ROW_UD ? DECODE_UD : DECODE_OK;
 }

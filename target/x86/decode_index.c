@@ -92,13 +92,40 @@ static void add_opcode(DecodeIndex *x, unsigned map, unsigned opcode)
     }
 }
 
+static DecodePlan make_plan(const X86Row *r)
+{
+    DecodePlan p = { .reg_mask = 15, .rm_mask = 15 };
+    unsigned kind = X_KIND(r->ext), imms = 0, first = x86_opnds[r->ops[0]].kind;
+
+    for (unsigned n = 0; n < 4 && r->ops[n]; n++) {
+        switch (x86_opnds[r->ops[n]].kind) {
+        case OK_MMXREG: case OK_SEG: p.reg_mask = 7; break;
+        case OK_MMXRM: case OK_MMXR: case OK_STI: p.rm_mask = 7; break;
+        case OK_VV: case OK_XVV: p.uses_vvvv = true; break;
+        case OK_IMM: case OK_IMMS: case OK_IMM2: case OK_ONE: case OK_REL: case OK_FAR: case OK_MOFFS: case OK_XIS4:
+            g_assert(imms < 2);
+            p.imm[imms++] = r->ops[n];
+            break;
+        default: break;
+        }
+    }
+    p.digit = kind == X_D(0) || kind == X_M(0) || kind == X_R(0) || kind == X_B(0);
+    p.lock = r->cls & CL_LOCK && (first == OK_RM || first == OK_M);
+    p.vector = r->cls & (CL_SSE | CL_AVX | CL_MMX);
+    return p;
+}
+
 const DecodeIndex *x86_decode_index(void)
 {
     static gsize ready;         /* the index, once built: never changes again */
 
     if (g_once_init_enter(&ready)) {
         DecodeIndex *x = g_new0(DecodeIndex, 1);
+        DecodePlan *plan = g_new(DecodePlan, x86_row_count);
 
+        for (unsigned n = 0; n < x86_row_count; n++)
+            plan[n] = make_plan(&x86_rows[n]);
+        x->plan = plan;
         for (unsigned map = 0; map < MAP_COUNT; map++)
             for (unsigned opcode = 0; opcode < 256; opcode++)
                 add_opcode(x, map, opcode);

@@ -13,7 +13,16 @@ typedef struct DecodeOp {       /* one opcode byte of one map */
     bool defined, modrm, by_digit;
 } DecodeOp;
 
+typedef struct DecodePlan {     /* what a row's operands mean for the decoder */
+    uint8_t imm[2];             /* operands that are immediates, in order; 0: none */
+    uint8_t reg_mask, rm_mask;  /* registers that have only eight of a kind ignore REX bits */
+    bool digit;                 /* modrm.reg is part of the opcode: REX.R ignored */
+    bool uses_vvvv, lock;
+    bool vector;                /* bodies by VL, not by operand size */
+} DecodePlan;
+
 typedef struct DecodeIndex {
+    const DecodePlan *plan;     /* by row */
     DecodeOp op[MAP_COUNT][256];
     uint16_t lists[DECODE_LISTS_MAX];   /* row numbers, each list ends with DECODE_LIST_END */
     unsigned used;
