@@ -325,8 +325,12 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
     t.entry = e_rx(&t.e, e_here(&t.e));
     if (t.uses)
         emit_state_check(&t);
-    for (unsigned k = 0; k < t.n && !t.ended; k++)
-        emit_insn(&t, k);
+    for (unsigned k = 0; k < t.n; k++) {
+        if (!t.ended)
+            emit_insn(&t, k);
+        else
+            t.marks[k] = (InsnMark) { 0 };      /* no code: jit_fault_insn() must not find it */
+    }
     if (!t.ended)
         tr_exit(&t, t.t[t.n - 1].next, 0);
     return finish(&t, page, kept);

@@ -222,7 +222,7 @@ static void print_code(const DtCase *k)
     cs_close(&cs);
 }
 
-static void report(Run *r, const DtCase *k, uint64_t n)
+static void report(Run *r, const DtCase *k, uint64_t n, const char *first)
 {
     DtCase c = *k;
     g_autofree char *text = NULL;
@@ -242,6 +242,8 @@ static void report(Run *r, const DtCase *k, uint64_t n)
     for (unsigned i = 0; i < 8 && c.n && x86_rows[c.row[c.n - 1]].cls & CL_X87; i++)
         printf("%s%04x:%016" PRIx64 "%s", i ? " " : "# st: ", c.in.st[i].se, c.in.st[i].mant, i == 7 ? "\n" : "");
     printf("#%s\n", text ? text : " (not reproduced alone)");
+    if (!text)
+        printf("#%s\n", first);
 }
 
 static void run_batch(Run *r, uint64_t first, unsigned count)
@@ -273,7 +275,7 @@ static void run_batch(Run *r, uint64_t first, unsigned count)
             print_code(&k[i]);
         }
         if (text)
-            report(r, &k[i], first + i);
+            report(r, &k[i], first + i, text);
     }
     r->cases += count;
     g_free(k);
