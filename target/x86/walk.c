@@ -315,6 +315,10 @@ int x86_walk(X86Cpu *c, uint64_t va, MmuAccess acc, unsigned bank, Xlat *x)
         bool ok = true;
 
         r = walk_once(c, va, &w);
+        if (w.cached && (r != WALK_OK || !x86_perm_ok(c, w.perm, acc, bank))) {
+            c->mmu->walk_gen++;                 /* the upper levels may allow more by now */
+            continue;
+        }
         if (r == WALK_NOT_PRESENT)
             return fault(c, acc, bank, 0);
         if (r == WALK_RESERVED)
