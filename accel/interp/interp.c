@@ -76,8 +76,11 @@ void interp_run_block(Interp *e)
 
 void interp_unwound(Interp *e)
 {
-    if (e->current)
-        e->c->vcpu.stat_insns += e->c->insn - e->current->insns;
+    const X86Insn *i = e->c->insn;
+
+    /* A body that delivered or switched tasks has put the instruction of no length there. */
+    if (e->current && i >= e->current->insns && i < e->current->insns + e->current->n)
+        e->c->vcpu.stat_insns += i - e->current->insns;
     e->current = NULL;
     e->last = NULL;
 }
