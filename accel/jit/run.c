@@ -69,7 +69,10 @@ uint64_t jit_continue(X86Cpu *c)
     if (atomic_load_explicit(&c->vcpu.attention, memory_order_acquire) || !translatable(c->mode))
         return 0;
     refresh_env(c->vcpu.engine);
-    return e->ibtc_tag[n] + c->rip + e->salt ? 0 : e->ibtc_host[n];
+    /* A cleared entry keeps its tag; its host address is the way back here, not a translation. */
+    if (e->ibtc_tag[n] + c->rip + e->salt || e->ibtc_host[n] == ((JitCpu *)c->vcpu.engine)->stubs.exit_miss)
+        return 0;
+    return e->ibtc_host[n];
 }
 
 /* Counts a run of code that has no translation; true: it has had enough of them. */
