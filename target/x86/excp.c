@@ -172,9 +172,36 @@ static Stack new_stack(X86Cpu *c, const Target *t, unsigned ext)
     return x86_stack_on(c, &ss, sp, t->dpl, false, (sel & ~3u) | ext);
 }
 
+/* Long mode: the whole frame at once, when it lies in one page that may be written plainly. */
+static bool push_frame_fast(X86Cpu *c, Stack *s, const X86Exception *e)
+{
+    unsigned n = e->has_error ? 6 : 5;
+    uint64_t lin = s->sp - 8 * n;
+    const TlbEntry *t = &c->tlb[s->bank][tlb_index(lin)];
+    uint64_t off = lin ^ t->tag_w;
+    uint8_t *f = (uint8_t *)(uintptr_t)(t->host_page + off);
+
+    if (off > TLB_PAGE - 8 * n)
+        return false;
+    if (e->has_error) {
+        st64_le(f, e->error);
+        f += 8;
+    }
+    st64_le(f, c->rip);
+    st64_le(f + 8, c->seg[S_CS].sel);
+    st64_le(f + 16, flags_image(c, e));
+    st64_le(f + 24, c->gpr[R_RSP]);
+    st64_le(f + 32, c->seg[S_SS].sel);
+    s->sp = lin;
+    return true;
+}
+
 static void push_frame(X86Cpu *c, Stack *s, const Target *t, const X86Exception *e)
 {
     static const uint8_t order[] = { S_GS, S_FS, S_DS, S_ES };
+
+    if (t->size == 8 && push_frame_fast(c, s, e))
+        return;
 
     if (c->mode & MODE_VM86)
         for (unsigned i = 0; i < sizeof order; i++)

@@ -413,7 +413,34 @@ static void iret_to_v86(X86Cpu *c, Stack *s, uint64_t ip, uint16_t cs, uint64_t 
     x86_update_mode(c);
 }
 
-static void iret_protected(X86Cpu *c, const X86Insn *i)
+/* IRETQ with its frame in one readable page; false: the slow way, which also faults. */
+static bool iret_fast(X86Cpu *c)
+{
+    uint64_t lin = c->gpr[R_RSP];
+    const TlbEntry *e = &c->tlb[c->data_bank][tlb_index(lin)];
+    uint64_t off = lin ^ e->tag_r;
+    const uint8_t *p = (const uint8_t *)(uintptr_t)(e->host_page + off);
+    uint64_t rip, sp, f, mask = iret_mask(c, 8);
+    uint16_t sel;
+    X86Seg ss;
+    Desc d;
+
+    if (off > TLB_PAGE - 40)
+        return false;
+    rip = ld64_le(p);
+    sel = (uint16_t)ld64_le(p + 8);
+    f = ld64_le(p + 16);
+    sp = ld64_le(p + 24);
+    check_return(c, sel, &d);
+    ss = return_ss(c, (uint16_t)ld64_le(p + 32), sel & 3, &d);
+    if (!x86_rip_ok(c, &d, rip))
+        x86_raise_err(c, EXC_GP, 0);
+    return_to(c, sel, &d, rip, &ss, sp);
+    x86_flags_load(c, f, mask);
+    return true;
+}
+
+static void iret_slow(X86Cpu *c, const X86Insn *i)
 {
     Stack s = x86_stack_current(c);
     uint64_t rip = x86_stack_pop(c, &s, i->opsize), sp = 0, mask = iret_mask(c, i->opsize);
@@ -448,6 +475,12 @@ static void iret_protected(X86Cpu *c, const X86Insn *i)
     x86_flags_load(c, f, mask);
 }
 
+static void iret_protected(X86Cpu *c, const X86Insn *i)
+{
+    if ((c->mode & MODE_CS64) && i->opsize == 8 && iret_fast(c))
+        return;
+    iret_slow(c, i);
+}
 static void iret(X86Cpu *c, const X86Insn *i)
 {
     if (c->mode & MODE_VM86) {
