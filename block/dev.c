@@ -149,6 +149,8 @@ static void job(void *opaque)
     block_req_done(r, g_atomic_int_get(&r->cancelled) ? -ECANCELED : run(r));
 }
 
+void block_req_retry(BlockReq *r) { block_pool_push(block_graph_pool(r->dev->graph), job, r); }
+
 static void start(BlockReq *r)
 {
     BlockDev *dev = r->dev;

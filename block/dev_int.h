@@ -55,6 +55,8 @@ struct BlockReq {
 BlockDev *block_dev_new(BlockGraph *g, const char *name);
 /* Any thread: hands r to the completion queue. */
 void block_req_done(BlockReq *r, int ret);
+/* Any thread: lets a worker do r from the start. */
+void block_req_retry(BlockReq *r);
 /* Tries to start r without a worker; false: use the pool. */
 bool block_aio_submit(BlockReq *r);
 

@@ -75,6 +75,8 @@ void block_graph_free(BlockGraph *g)
         g->owned = g_list_delete_link(g->owned, g->owned);
         block_node_unref(n);
     }
+    for (size_t i = 0; i < ARRAY_LEN(g->aio); i++)
+        block_aio_free(g->aio[i]);
     block_pool_free(g->pool);
     g_mutex_clear(&g->lock);
     g_free(g);

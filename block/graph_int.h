@@ -11,9 +11,12 @@ struct BlockGraph {
     unsigned next_id;
     bool snapshot;              /* -snapshot */
     BlockPool *pool;
+    struct BlockAio *aio[3];    /* engines by FileAio, made at first use; machine lock */
     struct BlockDevs *devs;     /* drives and completions: dev.c */
 };
 
+/* aio.c */
+void block_aio_free(struct BlockAio *a);
 /* A throw-away overlay over base; takes over base also on failure. */
 BlockNode *block_overlay_new(BlockNode *base, unsigned flags, GError **err);
 

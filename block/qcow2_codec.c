@@ -8,7 +8,7 @@
 #include <zstd.h>
 #include "block/qcow2_int.h"
 
-enum { DEFLATE_LEVEL = 5, ZSTD_LEVEL = 3 };
+enum { DEFLATE_LEVEL = 4, ZSTD_LEVEL = 3 };
 
 static void *codec_pop(Qcow2 *s, GSList **list)
 {

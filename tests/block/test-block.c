@@ -6,6 +6,7 @@
 #include <glib/gstdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "block/filter.h"
 #include "block/image.h"
 
 typedef struct Fix { char *dir; BlockGraph *g; } Fix;
@@ -80,6 +81,46 @@ static void drive_write_then_read_returns_same(Fix *f, gconstpointer data)
     g_assert_cmpint(q3.ret, ==, 0);
     g_assert_cmpuint(block_dev_stats(d)->ops[BLOCK_STAT_WRITE], ==, 1);
     g_assert_cmpuint(block_dev_size(d), ==, 1 << 20);
+}
+
+/* Sixty-four requests of mixed size in flight on each engine. */
+static void engines_move_the_same_bytes(Fix *f, gconstpointer data)
+{
+    static const char *const how[] = { "aio=threads", "aio=io_uring", "aio=io_uring,cache=none", "aio=native,cache=none" };
+
+    for (size_t k = 0; k < G_N_ELEMENTS(how); k++) {
+        g_autofree char *name = g_strdup_printf("e%zu", k), *p = make_file(f, name, 4 << 20);
+        g_autofree char *spec = g_strdup_printf("file=%s,format=raw,id=e%zu,%s", p, k, how[k]);
+        g_autoptr(GError) err = NULL;
+        BlockDev *d = add(f, spec, &err);
+        char *w, *r;
+        Wait q[64], q2[64];
+
+        g_assert_no_error(err);
+        g_assert_cmpint(posix_memalign((void **)&w, 4096, 4 << 20), ==, 0);
+        g_assert_cmpint(posix_memalign((void **)&r, 4096, 4 << 20), ==, 0);
+        for (int i = 0; i < 4 << 20; i++)
+            w[i] = i * 13 + i / 4096;
+        for (int i = 0; i < 64; i++) {
+            struct iovec io[2] = { { w + i * 65536, 4096 }, { w + i * 65536 + 4096, 61440 - (i % 3 ? 0 : 512) } };
+            q[i] = (Wait) { 1, 0 };
+            block_dev_writev(d, i * 65536, io, 2, 0, done, &q[i]);
+        }
+        block_dev_drain(d);
+        for (int i = 0; i < 64; i++) {
+            struct iovec io = { r + i * 65536, 65536 - (i % 3 ? 0 : 512) };
+            q2[i] = (Wait) { 1, 0 };
+            block_dev_readv(d, i * 65536, &io, 1, done, &q2[i]);
+        }
+        block_dev_drain(d);
+        for (int i = 0; i < 64; i++) {
+            g_assert_cmpint(q[i].ret | q2[i].ret, ==, 0);
+            g_assert_cmpint(q[i].calls + q2[i].calls, ==, 2);
+            g_assert_cmpint(memcmp(w + i * 65536, r + i * 65536, 65536 - (i % 3 ? 0 : 512)), ==, 0);
+        }
+        free(w);
+        free(r);
+    }
 }
 
 static void drive_range_past_end_is_einval(Fix *f, gconstpointer data)
@@ -182,6 +223,78 @@ static void write_refused_by_probed_raw_reports_error(Fix *f, gconstpointer data
     g_assert_cmpint(events, ==, 1);
 }
 
+/* ENOSPC stops the machine; the request completes after resume, when there is room again. */
+static void stop_policy_holds_until_resume(Fix *f, gconstpointer data)
+{
+    g_autofree char *p = make_file(f, "a", 1 << 20);
+    g_autofree char *spec = g_strdup_printf("driver=raw,id=d,file.driver=fault,file.file.filename=%s", p);
+    g_autoptr(GError) err = NULL;
+    BlockDev *d = add(f, spec, &err);
+    FaultPlan plan = { .kinds = 1 << FILTER_WRITE, .at = 1, .errnum = ENOSPC, .sticky = true };
+    char b[4096] = "x", c[4096] = "";
+    struct iovec io = { b, sizeof b };
+    Wait q = { 1, 0 };
+    int events = 0;
+
+    g_assert_no_error(err);
+    block_graph_set_error_hook(f->g, hook, &events);
+    block_fault_set(block_node_file(block_dev_node(d)), &plan);
+    block_dev_writev(d, 8192, &io, 1, 0, done, &q);
+    block_dev_drain(d);
+    g_assert_cmpint(q.calls, ==, 0);
+    g_assert_cmpint(events, ==, 100);
+    g_assert_cmpuint(block_dev_in_flight(d), ==, 1);
+    plan.at = 0;
+    block_fault_set(block_node_file(block_dev_node(d)), &plan);
+    block_graph_resume(f->g);
+    block_dev_drain(d);
+    g_assert_cmpint(q.calls, ==, 1);
+    g_assert_cmpint(q.ret, ==, 0);
+    g_assert_cmpint(block_dev_pread(d, 8192, c, sizeof c), ==, 0);
+    g_assert_cmpmem(b, sizeof b, c, sizeof c);
+}
+
+static void snapshot_drive_throws_writes_away(Fix *f, gconstpointer data)
+{
+    g_autofree char *p = make_file(f, "a", 1 << 20);
+    g_autofree char *spec = g_strdup_printf("file=%s,format=raw,id=d,snapshot=on", p);
+    g_autoptr(GError) err = NULL;
+    BlockDev *d = add(f, spec, &err);
+    char b[512] = "new", c[512] = "", *all;
+    gsize len;
+
+    g_assert_no_error(err);
+    g_assert_false(block_dev_read_only(d));
+    g_assert_cmpint(block_dev_pwrite(d, 1024, b, sizeof b), ==, 0);
+    g_assert_cmpint(block_dev_pread(d, 1024, c, sizeof c), ==, 0);
+    g_assert_cmpstr(c, ==, "new");
+    g_assert_cmpuint(block_dev_size(d), ==, 1 << 20);
+    block_dev_delete(d);
+    g_assert_true(g_file_get_contents(p, &all, &len, NULL));
+    g_assert_cmpint(all[1024], ==, 0);
+    g_free(all);
+}
+
+static void throttled_and_copy_on_read_drives_work(Fix *f, gconstpointer data)
+{
+    g_autofree char *base = make_file(f, "base", 1 << 20), *top = path_of(f, "top");
+    g_autoptr(GHashTable) o = block_opts_parse("size=1M,backing_file=base,backing_fmt=raw", NULL, NULL);
+    g_autofree char *spec = g_strdup_printf("file=%s,format=qcow2,id=d,copy-on-read=on,throttling.iops-total=10000,bps=1G", top);
+    g_autoptr(GError) err = NULL;
+    BlockStatus st;
+    char c[4096];
+
+    g_assert_true(block_create(f->g, top, "qcow2", o, NULL, &err));
+    BlockDev *d = add(f, spec, &err);
+    g_assert_no_error(err);
+    g_assert_cmpint(block_dev_pread(d, 0, c, sizeof c), ==, 0);
+    BlockNode *n = block_node_file(block_node_file(block_dev_node(d)));
+    g_assert_cmpint(block_status(n, 0, 4096, &st), ==, 0);
+    g_assert_true(st.allocated);
+    g_assert_cmpint(block_status(n, 512 << 10, 4096, &st), ==, 0);
+    g_assert_false(st.allocated);
+}
+
 static void quiesce_holds_requests_until_released(Fix *f, gconstpointer data)
 {
     g_autofree char *p = make_file(f, "a", 65536);
@@ -203,6 +316,10 @@ int main(int argc, char **argv)
 #define T(fn) g_test_add("/block/" #fn, Fix, NULL, set_up, fn, tear_down)
     T(drive_write_then_read_returns_same);
     T(drive_range_past_end_is_einval);
+    T(engines_move_the_same_bytes);
+    T(stop_policy_holds_until_resume);
+    T(snapshot_drive_throws_writes_away);
+    T(throttled_and_copy_on_read_drives_work);
     T(drive_without_medium_answers_enomedium);
     T(drive_unknown_option_suggests);
     T(drive_second_writer_is_refused);
