@@ -12,11 +12,11 @@
 #include <time.h>
 
 enum { R_SEC, R_SEC_ALARM, R_MIN, R_MIN_ALARM, R_HOUR, R_HOUR_ALARM, R_WDAY, R_MDAY, R_MONTH, R_YEAR,
-       R_A, R_B, R_C, R_D, R_CENTURY = 0x32, R_CENTURY_PS2 = 0x37 };
+       R_A, R_B, R_C, R_D, R_SHUTDOWN = 0x0f, R_CENTURY = 0x32, R_CENTURY_PS2 = 0x37 };
 enum { A_UIP = 1 << 7, A_DIVIDER = 0x70, A_RATE = 0x0f, A_DIVIDER_RESET = 0x60, A_DEFAULT = 0x26 };
 enum { B_24H = 1 << 1, B_BINARY = 1 << 2, B_UIE = 1 << 4, B_AIE = 1 << 5, B_PIE = 1 << 6, B_SET = 1 << 7 };
 enum { C_UF = 1 << 4, C_AF = 1 << 5, C_PF = 1 << 6, C_IRQF = 1 << 7 };
-enum { D_VALID = 1 << 7 };
+enum { D_VALID = 1 << 7, SHUTDOWN_S3 = 0xfe };
 enum { PM = 0x80, DAY_SECONDS = 86400 };
 #define UIP_NS (244 * NS_PER_US)                /* update in progress shows this long before the second */
 
@@ -414,6 +414,13 @@ static void rtc_reset(Device *dev)
     rtc_update(s);
 }
 
+/* Firmware learns from the shutdown status byte that a reset is the way out of suspend. */
+static void machine_event(void *opaque, MachineEvent ev, const char *detail)
+{
+    if (ev == EVENT_SUSPEND)
+        ((Mc146818 *)opaque)->cmos[R_SHUTDOWN] = SHUTDOWN_S3;
+}
+
 static bool rtc_realize(Device *dev, GError **err)
 {
     Mc146818 *s = (Mc146818 *)dev;
@@ -430,6 +437,7 @@ static bool rtc_realize(Device *dev, GError **err)
     s->periodic_seen = device_now(dev);
     device_init_io(dev, &s->io, "rtc", &rtc_io, 2);
     device_map_pio(dev, &s->io, 0x70);
+    machine_listen(dev->machine, machine_event, s);
     return true;
 }
 

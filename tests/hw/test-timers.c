@@ -254,6 +254,17 @@ static void rtc_base_texts_are_checked(void)
     bench_free(b);
 }
 
+static void rtc_suspend_leaves_word_for_firmware(void)
+{
+    Watch w;
+    Bench *b = rtc_new("2026-03-01T10:00:00", &w);
+
+    machine_emit(b->m, EVENT_SUSPEND, NULL);
+    bench_reset(b);
+    g_assert_cmphex(cmos_read(b, 0x0f), ==, 0xfe);
+    bench_free(b);
+}
+
 /* --- HPET --- */
 
 static Bench *hpet_new(Watch w[HPET_PINS])
@@ -430,6 +441,7 @@ int main(int argc, char **argv)
     T(rtc_set_bit_stops_the_clock);
     T(rtc_nonsense_dates_are_survived);
     T(rtc_base_texts_are_checked);
+    T(rtc_suspend_leaves_word_for_firmware);
     T(hpet_one_shot_and_periodic);
     T(hpet_legacy_mode_blocks_the_old_timers);
     T(hpet_level_interrupt_holds_until_cleared);
