@@ -108,8 +108,11 @@ static void mark_rt(Qcow2 *s, uint64_t i)
 static int add_block(Qcow2 *s, uint64_t i)
 {
     uint64_t off = i << (s->rb_bits + s->cluster_bits);
-    Table *t = qcow2_table_new(s, &s->rbc, off);
+    Table *t;
 
+    if (qcow2_is_meta(s, off, s->cluster_size))     /* the header, or a table nobody counted */
+        return qcow2_damage(s, "metadata without refcounts", off);
+    t = qcow2_table_new(s, &s->rbc, off);
     if (!t)
         return -ENOMEM;
     rb_set(s, t->data, 0, 1);
@@ -143,6 +146,8 @@ static int grow_table(Qcow2 *s, uint64_t i)
     entries = tabs << (s->cluster_bits - 3);
     if (entries * 8 > QCOW2_MAX_RT)
         return -EFBIG;
+    if (qcow2_is_meta(s, first << s->cluster_bits, (blocks + tabs) << s->cluster_bits))
+        return qcow2_damage(s, "metadata without refcounts", first << s->cluster_bits);
     buf = g_try_malloc0((blocks + tabs) << s->cluster_bits);
     if (!buf)
         return -ENOMEM;

@@ -312,7 +312,10 @@ static int open_sources(Convert *cv, Args *a, char **names, int count)
 
     cv->src = g_new0(Source, count);
     for (int i = 0; i < count; i++) {
-        BlockNode *n = img_open(cv->m, names[i], a->fmt, a->src_cache, 0);
+        g_autofree char *staged = NULL;
+        if (!cv->m->image_opts && img_stage_source(cv->m, names[i], names[count], &staged))
+            return 1;
+        BlockNode *n = img_open(cv->m, staged ? staged : names[i], a->fmt, a->src_cache, 0);
         if (!n)
             return 1;
         cv->src[i] = (Source) { n, cv->total, 0 };

@@ -56,6 +56,8 @@ BlockNode *img_open(Img *m, const char *name, const char *fmt, const char *cache
 bool img_add_opts(Img *m, GHashTable *opts, const char *text);
 bool img_wants_help(const char *text);
 int img_print_create_help(Img *m, const char *fmt);
+/* A source that is a pipe ("-", a FIFO) or packed becomes a plain file near target; *staged NULL: it is plain. */
+int img_stage_source(Img *m, const char *name, const char *target, char **staged);
 void img_progress(Img *m, uint64_t done, uint64_t total);
 void img_progress_end(Img *m);
 char *img_human_size(uint64_t bytes);

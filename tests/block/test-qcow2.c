@@ -287,6 +287,28 @@ static void eight_threads_share_clusters(void)
     scratch_clear(&t);
 }
 
+/* Found by fuzzing: without a block for the first region the header itself would become one. */
+static void missing_first_refcount_block_refuses_writes(void)
+{
+    Scratch t;
+    char buf[4096] = "x", zero[8] = "";
+
+    scratch_init(&t);
+    g_autofree char *path = image_make(&t, "a.qcow2", "qcow2", "size=4M,cluster_size=4k");
+    int fd = open(path, O_RDWR);
+    g_assert_cmpint(pwrite(fd, zero, 8, 4096), ==, 8);
+    close(fd);
+    BlockNode *n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_NO_FLUSH);
+    g_assert_cmpint(block_pwrite(n, 0, buf, sizeof buf), ==, -EIO);
+    block_node_close(n, NULL);
+    BlockCheck fix = { 0 };
+    n = image_open(&t, path, "driver=qcow2", BLOCK_RDWR | BLOCK_CHECK | BLOCK_NO_FLUSH);
+    g_assert_true(block_check(n, BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS, &fix, NULL));
+    block_node_unref(n);
+    image_expect_clean(&t, path, "driver=qcow2");
+    scratch_clear(&t);
+}
+
 static void refcount_table_grows(void)
 {
     Scratch t;
@@ -323,6 +345,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2/amend_refcount_width_and_version", amend_refcount_width_and_version);
     g_test_add_func("/qcow2/check_repairs_lost_refcounts", check_repairs_lost_refcounts);
     g_test_add_func("/qcow2/eight_threads_share_clusters", eight_threads_share_clusters);
+    g_test_add_func("/qcow2/missing_first_refcount_block_refuses_writes", missing_first_refcount_block_refuses_writes);
     g_test_add_func("/qcow2/refcount_table_grows", refcount_table_grows);
     return g_test_run();
 }

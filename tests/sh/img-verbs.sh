@@ -101,6 +101,16 @@ cat src.raw want.raw >cat.raw; check "concatenated" qemu-img compare -q -F raw c
 $Q convert -p -f raw -O qcow2 src.raw p.qcow2 | tr '\r' '\n' | tail -2 | grep -q '(100.00/100%)' && ok "progress ends at 100" || nok "progress"
 sum=$(sha256sum <src.raw | cut -d' ' -f1); $Q convert --hash=sha256 -f raw -O qcow2 src.raw h.qcow2 | grep -q "$sum" && ok "hash of the content" || nok "hash"
 
+# pipes and packed sources
+cat src.raw | $Q convert -f raw -O qcow2 - pipe.qcow2 && ok "convert from a pipe" || nok "convert from a pipe"
+check "piped content" qemu-img compare -q -F raw pipe.qcow2 src.raw
+for z in xz gzip; do
+    command -v $z >/dev/null || continue
+    $z -c -1 <src.raw >src.$z; check "convert from $z" $Q convert -f raw -O qcow2 src.$z $z.qcow2
+    check "$z content" qemu-img compare -q -F raw $z.qcow2 src.raw
+    $Q convert -f qcow2 -O raw - z.raw < <($z -c <pipe.qcow2) && cmp -s z.raw src.raw && ok "packed qcow2 from a pipe ($z)" || nok "packed pipe ($z)"
+done
+
 # hostile names: loops, fifos, protocol names
 $Q create -q -f qcow2 -u -b l2.qcow2 -F qcow2 l1.qcow2 1M; $Q create -q -f qcow2 -u -b l1.qcow2 -F qcow2 l2.qcow2 1M
 timeout 20 $Q convert -O raw l1.qcow2 l.raw 2>/dev/null; [ $? = 1 ] && ok "looping backing files are refused" || nok "looping backing files"
