@@ -25,13 +25,13 @@ static Fp unpack(uint64_t v, unsigned frac_bits, unsigned exp_bits)
 
     if (e == max) {
         a.m = TOP | frac << (63 - frac_bits);
-        a.cls = !frac ? FP_INF : a.m & QUIET ? FP_QNAN : FP_SNAN;
+        a.cls = !frac ? FPC_INF : a.m & QUIET ? FPC_QNAN : FPC_SNAN;
     } else if (e) {
-        a.cls = FP_NORMAL;
+        a.cls = FPC_NORMAL;
         a.m = TOP | frac << (63 - frac_bits);
         a.e = e - (max >> 1);
     } else if (frac) {
-        a.cls = FP_NORMAL;
+        a.cls = FPC_NORMAL;
         a.den = true;
         lz = __builtin_clzll(frac);
         a.m = frac << lz;
@@ -52,19 +52,19 @@ Fp fp_from_x80(X86Fp80 v)
 
     if (e == 0x7fff) {
         if (!(v.mant & TOP))
-            a.cls = FP_BAD;
+            a.cls = FPC_BAD;
         else
-            a.cls = !(v.mant << 1) ? FP_INF : v.mant & QUIET ? FP_QNAN : FP_SNAN;
+            a.cls = !(v.mant << 1) ? FPC_INF : v.mant & QUIET ? FPC_QNAN : FPC_SNAN;
     } else if (e == 0) {
         if (v.mant) {           /* denormal, or pseudo-denormal with the integer bit set */
             lz = __builtin_clzll(v.mant);
-            a.cls = FP_NORMAL;
+            a.cls = FPC_NORMAL;
             a.den = true;
             a.m <<= lz;
             a.e = -16382 - lz;
         }
     } else {
-        a.cls = v.mant & TOP ? FP_NORMAL : FP_BAD;      /* unnormals are unsupported */
+        a.cls = v.mant & TOP ? FPC_NORMAL : FPC_BAD;      /* unnormals are unsupported */
         a.e = e - 16383;
     }
     return a;
@@ -78,7 +78,7 @@ Fp fp_from_i64(int64_t v)
 
     if (m) {
         lz = __builtin_clzll(m);
-        a.cls = FP_NORMAL;
+        a.cls = FPC_NORMAL;
         a.m = m << lz;
         a.e = 63 - lz;
     }
@@ -91,14 +91,14 @@ static uint64_t pack(Fp a, unsigned frac_bits, unsigned exp_bits)
     uint64_t frac = (a.m << 1) >> (64 - frac_bits), s = (uint64_t)a.s << (frac_bits + exp_bits);
 
     switch (a.cls) {
-    case FP_ZERO:
+    case FPC_ZERO:
         return s;
-    case FP_NORMAL:
+    case FPC_NORMAL:
         e = a.e + bias;
         if (e <= 0)             /* denormal: the leading one moves into the fraction */
             return s | (a.m >> (63 - frac_bits) >> (1 - e));
         return s | (uint64_t)e << frac_bits | frac;
-    case FP_INF:
+    case FPC_INF:
         return s | (uint64_t)max << frac_bits;
     default:
         return s | (uint64_t)max << frac_bits | frac;
@@ -113,15 +113,15 @@ X86Fp80 fp_to_x80(Fp a)
 {
     X86Fp80 v = { .se = a.s << 15 };
 
-    if (a.cls == FP_NORMAL) {
+    if (a.cls == FPC_NORMAL) {
         if (a.e < -16382) {
             v.mant = a.m >> (-16382 - a.e);
         } else {
             v.mant = a.m;
             v.se |= a.e + 16383;
         }
-    } else if (a.cls != FP_ZERO) {
-        v.mant = a.cls == FP_INF ? TOP : a.m;
+    } else if (a.cls != FPC_ZERO) {
+        v.mant = a.cls == FPC_INF ? TOP : a.m;
         v.se |= 0x7fff;
     }
     return v;
@@ -129,7 +129,7 @@ X86Fp80 fp_to_x80(Fp a)
 
 Fp fp_default_nan(void)
 {
-    return (Fp) { .cls = FP_QNAN, .s = true, .m = TOP | QUIET };
+    return (Fp) { .cls = FPC_QNAN, .s = true, .m = TOP | QUIET };
 }
 
 /* Keeps the top p bits of m:x by mode rm. Sets *inexact, *up; a carry out gives m = TOP and *carry. */
@@ -199,7 +199,7 @@ static Fp round_denormal(FpStatus *st, const FpFormat *f, unsigned p, bool s, in
         st->flags |= FPX_P | (tiny ? FPX_U : 0);
     if (m) {
         lz = __builtin_clzll(m);
-        r.cls = FP_NORMAL;
+        r.cls = FPC_NORMAL;
         r.m = m << lz;
         r.e = f->emin - lz;
     }
@@ -213,8 +213,8 @@ static Fp overflow(FpStatus *st, const FpFormat *f, unsigned p, bool s)
     st->flags |= FPX_O | FPX_P;
     st->up = inf;
     if (inf)
-        return (Fp) { .cls = FP_INF, .s = s };
-    return (Fp) { .cls = FP_NORMAL, .s = s, .e = f->emax, .m = ~0ULL << (64 - p) };
+        return (Fp) { .cls = FPC_INF, .s = s };
+    return (Fp) { .cls = FPC_NORMAL, .s = s, .e = f->emax, .m = ~0ULL << (64 - p) };
 }
 
 Fp fp_round_wide(FpStatus *st, const FpFormat *f, bool s, int32_t e, uint64_t m, uint64_t x)
@@ -241,20 +241,20 @@ Fp fp_round_wide(FpStatus *st, const FpFormat *f, bool s, int32_t e, uint64_t m,
     } else if (inexact) {
         st->flags |= FPX_P;
     }
-    return (Fp) { .cls = FP_NORMAL, .s = s, .e = re, .m = rm };
+    return (Fp) { .cls = FPC_NORMAL, .s = s, .e = re, .m = rm };
 }
 
 Fp fp_round(FpStatus *st, const FpFormat *f, Fp a)
 {
     st->up = false;
-    return a.cls == FP_NORMAL ? fp_round_wide(st, f, a.s, a.e, a.m, 0) : a;
+    return a.cls == FPC_NORMAL ? fp_round_wide(st, f, a.s, a.e, a.m, 0) : a;
 }
 
 Fp fp_operand(FpStatus *st, Fp a)
 {
     if (a.den) {
         if (st->daz) {
-            a.cls = FP_ZERO;
+            a.cls = FPC_ZERO;
             a.den = false;
         } else {
             st->flags |= FPX_D;
@@ -266,7 +266,7 @@ Fp fp_operand(FpStatus *st, Fp a)
 static Fp quiet(Fp a)
 {
     a.m |= QUIET;
-    a.cls = FP_QNAN;
+    a.cls = FPC_QNAN;
     return a;
 }
 
@@ -278,9 +278,9 @@ static Fp invalid(FpStatus *st)
 
 Fp fp_nan2(FpStatus *st, Fp a, Fp b)
 {
-    if (a.cls == FP_BAD || b.cls == FP_BAD)
+    if (a.cls == FPC_BAD || b.cls == FPC_BAD)
         return invalid(st);
-    if (a.cls == FP_SNAN || b.cls == FP_SNAN)
+    if (a.cls == FPC_SNAN || b.cls == FPC_SNAN)
         st->flags |= FPX_I;
     if (!fp_is_nan(b))
         return quiet(a);
@@ -290,7 +290,7 @@ Fp fp_nan2(FpStatus *st, Fp a, Fp b)
         return quiet(a);
     /* x87: a quiet one before a signalling one, then the larger significand, then the positive. */
     if (a.cls != b.cls)
-        return a.cls == FP_QNAN ? a : b;
+        return a.cls == FPC_QNAN ? a : b;
     if (a.m != b.m)
         return quiet(a.m > b.m ? a : b);
     return quiet(a.s ? b : a);
@@ -332,7 +332,7 @@ static Fp add_wide(FpStatus *st, const FpFormat *f, bool as, int32_t ae, U128 av
         s = bs;
     }
     if (!v)
-        return (Fp) { .cls = FP_ZERO, .s = st->rm == RM_DOWN };
+        return (Fp) { .cls = FPC_ZERO, .s = st->rm == RM_DOWN };
     return round_u128(st, f, s, e + 1, v);
 }
 
@@ -342,21 +342,21 @@ static Fp addsub(FpStatus *st, const FpFormat *f, Fp a, Fp b, bool flip)
     if (fp_is_nan(a) || fp_is_nan(b))
         return fp_nan2(st, a, b);
     b.s ^= flip;
-    if (a.cls == FP_INF && b.cls == FP_INF && a.s != b.s)
+    if (a.cls == FPC_INF && b.cls == FPC_INF && a.s != b.s)
         return invalid(st);
     a = fp_operand(st, a);
     b = fp_operand(st, b);
-    if (a.cls == FP_INF)
+    if (a.cls == FPC_INF)
         return a;
-    if (b.cls == FP_INF)
+    if (b.cls == FPC_INF)
         return b;
-    if (a.cls == FP_ZERO && b.cls == FP_ZERO) {
+    if (a.cls == FPC_ZERO && b.cls == FPC_ZERO) {
         a.s = a.s == b.s ? a.s : st->rm == RM_DOWN;
         return a;
     }
-    if (a.cls == FP_ZERO)
+    if (a.cls == FPC_ZERO)
         return fp_round(st, f, b);
-    if (b.cls == FP_ZERO)
+    if (b.cls == FPC_ZERO)
         return fp_round(st, f, a);
     return add_wide(st, f, a.s, a.e, (U128)a.m << 64, b.s, b.e, (U128)b.m << 64);
 }
@@ -375,14 +375,14 @@ Fp fp_mul(FpStatus *st, const FpFormat *f, Fp a, Fp b)
         a = fp_operand(st, a);
         b = fp_operand(st, b);
     }
-    if ((a.cls == FP_INF && b.cls == FP_ZERO) || (a.cls == FP_ZERO && b.cls == FP_INF))
+    if ((a.cls == FPC_INF && b.cls == FPC_ZERO) || (a.cls == FPC_ZERO && b.cls == FPC_INF))
         return invalid(st);
     a = fp_operand(st, a);
     b = fp_operand(st, b);
-    if (a.cls == FP_INF || b.cls == FP_INF)
-        return (Fp) { .cls = FP_INF, .s = s };
-    if (a.cls == FP_ZERO || b.cls == FP_ZERO)
-        return (Fp) { .cls = FP_ZERO, .s = s };
+    if (a.cls == FPC_INF || b.cls == FPC_INF)
+        return (Fp) { .cls = FPC_INF, .s = s };
+    if (a.cls == FPC_ZERO || b.cls == FPC_ZERO)
+        return (Fp) { .cls = FPC_ZERO, .s = s };
     return round_u128(st, f, s, a.e + b.e + 1, (U128)a.m * b.m);
 }
 
@@ -400,18 +400,18 @@ Fp fp_div(FpStatus *st, const FpFormat *f, Fp a, Fp b)
         a = fp_operand(st, a);
         b = fp_operand(st, b);
     }
-    if ((a.cls == FP_INF && b.cls == FP_INF) || (a.cls == FP_ZERO && b.cls == FP_ZERO))
+    if ((a.cls == FPC_INF && b.cls == FPC_INF) || (a.cls == FPC_ZERO && b.cls == FPC_ZERO))
         return invalid(st);
-    if (b.cls == FP_ZERO && a.cls == FP_NORMAL) {
+    if (b.cls == FPC_ZERO && a.cls == FPC_NORMAL) {
         st->flags |= FPX_Z;
-        return (Fp) { .cls = FP_INF, .s = s };
+        return (Fp) { .cls = FPC_INF, .s = s };
     }
     a = fp_operand(st, a);
     b = fp_operand(st, b);
-    if (a.cls == FP_INF || b.cls == FP_ZERO)
-        return (Fp) { .cls = FP_INF, .s = s };
-    if (a.cls == FP_ZERO || b.cls == FP_INF)
-        return (Fp) { .cls = FP_ZERO, .s = s };
+    if (a.cls == FPC_INF || b.cls == FPC_ZERO)
+        return (Fp) { .cls = FPC_INF, .s = s };
+    if (a.cls == FPC_ZERO || b.cls == FPC_INF)
+        return (Fp) { .cls = FPC_ZERO, .s = s };
     e = a.e - b.e;
     if (a.m >= b.m) {
         n = (U128)a.m << 63;
@@ -436,12 +436,12 @@ Fp fp_sqrt(FpStatus *st, const FpFormat *f, Fp a)
         return fp_nan2(st, a, a);
     if (st->daz)
         a = fp_operand(st, a);
-    if (a.cls == FP_ZERO)
+    if (a.cls == FPC_ZERO)
         return a;
     if (a.s)
         return invalid(st);
     a = fp_operand(st, a);
-    if (a.cls == FP_INF)
+    if (a.cls == FPC_INF)
         return a;
     n = (U128)a.m << (63 + (a.e & 1));
     for (bit = 63; bit >= 0; bit--) {
@@ -456,7 +456,7 @@ Fp fp_sqrt(FpStatus *st, const FpFormat *f, Fp a)
 
 static Fp fma_nan(FpStatus *st, Fp a, Fp b, Fp c)
 {
-    if (a.cls == FP_SNAN || b.cls == FP_SNAN || c.cls == FP_SNAN)
+    if (a.cls == FPC_SNAN || b.cls == FPC_SNAN || c.cls == FPC_SNAN)
         st->flags |= FPX_I;
     return quiet(fp_is_nan(a) ? a : fp_is_nan(b) ? b : c);
 }
@@ -476,19 +476,19 @@ Fp fp_fma(FpStatus *st, const FpFormat *f, Fp a, Fp b, Fp c, bool neg_prod, bool
         b = fp_operand(st, b);
         c = fp_operand(st, c);
     }
-    if ((a.cls == FP_INF && b.cls == FP_ZERO) || (a.cls == FP_ZERO && b.cls == FP_INF))
+    if ((a.cls == FPC_INF && b.cls == FPC_ZERO) || (a.cls == FPC_ZERO && b.cls == FPC_INF))
         return invalid(st);
-    if ((a.cls == FP_INF || b.cls == FP_INF) && c.cls == FP_INF && c.s != s)
+    if ((a.cls == FPC_INF || b.cls == FPC_INF) && c.cls == FPC_INF && c.s != s)
         return invalid(st);
     a = fp_operand(st, a);
     b = fp_operand(st, b);
     c = fp_operand(st, c);
-    if (a.cls == FP_INF || b.cls == FP_INF)
-        return (Fp) { .cls = FP_INF, .s = s };
-    if (c.cls == FP_INF)
+    if (a.cls == FPC_INF || b.cls == FPC_INF)
+        return (Fp) { .cls = FPC_INF, .s = s };
+    if (c.cls == FPC_INF)
         return c;
-    if (a.cls == FP_ZERO || b.cls == FP_ZERO) {
-        if (c.cls != FP_ZERO)
+    if (a.cls == FPC_ZERO || b.cls == FPC_ZERO) {
+        if (c.cls != FPC_ZERO)
             return fp_round(st, f, c);
         c.s = c.s == s ? s : st->rm == RM_DOWN;
         return c;
@@ -499,7 +499,7 @@ Fp fp_fma(FpStatus *st, const FpFormat *f, Fp a, Fp b, Fp c, bool neg_prod, bool
         p <<= 1;
         e--;
     }
-    if (c.cls == FP_ZERO)
+    if (c.cls == FPC_ZERO)
         return round_u128(st, f, s, e, p);
     return add_wide(st, f, s, e, p, c.s, c.e, (U128)c.m << 64);
 }
@@ -547,7 +547,7 @@ Fp fp_rint(FpStatus *st, Fp a)
     if (fp_is_nan(a))
         return fp_nan2(st, a, a);
     a = fp_operand(st, a);
-    if (a.cls != FP_NORMAL || a.e >= 63)
+    if (a.cls != FPC_NORMAL || a.e >= 63)
         return a;
     m = to_integer(st, a, &inexact, &carry);
     if (inexact)
@@ -556,7 +556,7 @@ Fp fp_rint(FpStatus *st, Fp a)
     if (m) {
         int lz = __builtin_clzll(m);
 
-        a = (Fp) { .cls = FP_NORMAL, .m = m << lz, .e = 63 - lz };
+        a = (Fp) { .cls = FPC_NORMAL, .m = m << lz, .e = 63 - lz };
     }
     a.s = s;
     return a;
@@ -570,9 +570,9 @@ int64_t fp_to_int(FpStatus *st, Fp a, unsigned bits)
     st->up = false;
     if (st->daz)
         a = fp_operand(st, a);
-    if (a.cls == FP_ZERO)
+    if (a.cls == FPC_ZERO)
         return 0;
-    if (a.cls != FP_NORMAL || a.e > 63)
+    if (a.cls != FPC_NORMAL || a.e > 63)
         goto indefinite;
     m = to_integer(st, a, &inexact, &carry);
     if (carry || m > limit - !a.s)
@@ -591,23 +591,23 @@ FpOrder fp_compare(FpStatus *st, Fp a, Fp b, bool quiet_nans)
     int r;
 
     if (fp_is_nan(a) || fp_is_nan(b)) {
-        if (!quiet_nans || a.cls == FP_SNAN || b.cls == FP_SNAN || a.cls == FP_BAD || b.cls == FP_BAD)
+        if (!quiet_nans || a.cls == FPC_SNAN || b.cls == FPC_SNAN || a.cls == FPC_BAD || b.cls == FPC_BAD)
             st->flags |= FPX_I;
         return FP_UNORD;
     }
     a = fp_operand(st, a);
     b = fp_operand(st, b);
-    if (a.cls == FP_ZERO && b.cls == FP_ZERO)
+    if (a.cls == FPC_ZERO && b.cls == FPC_ZERO)
         return FP_EQ;
-    if (a.cls == FP_ZERO)
+    if (a.cls == FPC_ZERO)
         return b.s ? FP_GT : FP_LT;
-    if (b.cls == FP_ZERO)
+    if (b.cls == FPC_ZERO)
         return a.s ? FP_LT : FP_GT;
     if (a.s != b.s)
         return a.s ? FP_LT : FP_GT;
     if (a.cls != b.cls)
-        r = a.cls == FP_INF ? 1 : -1;
-    else if (a.cls == FP_INF)
+        r = a.cls == FPC_INF ? 1 : -1;
+    else if (a.cls == FPC_INF)
         r = 0;
     else if (a.e != b.e)
         r = a.e > b.e ? 1 : -1;

@@ -27,9 +27,9 @@ typedef struct FpStatus {
     bool up;                    /* the last rounding increased the magnitude: x87 C1 */
 } FpStatus;
 
-typedef enum { FP_ZERO, FP_NORMAL, FP_INF, FP_QNAN, FP_SNAN, FP_BAD /* x87 unsupported encoding */ } FpClass;
+typedef enum { FPC_ZERO, FPC_NORMAL, FPC_INF, FPC_QNAN, FPC_SNAN, FPC_BAD /* x87 unsupported encoding */ } FpClass;
 
-/* An unpacked number. FP_NORMAL: value = m / 2^63 * 2^e with bit 63 of m set. NaN: m is the payload
+/* An unpacked number. FPC_NORMAL: value = m / 2^63 * 2^e with bit 63 of m set. NaN: m is the payload
    as in floatx80 (bit 63 set, bit 62 quiet). */
 typedef struct Fp {
     uint64_t m;
@@ -80,7 +80,7 @@ FpOrder fp_compare(FpStatus *st, Fp a, Fp b, bool quiet);
 Fp fp_default_nan(void);
 /* The result when a or b is a NaN (or unsupported): by SSE or x87 rules; raises FPX_I for signalling ones. */
 Fp fp_nan2(FpStatus *st, Fp a, Fp b);
-static inline bool fp_is_nan(Fp a) { return a.cls >= FP_QNAN; }
+static inline bool fp_is_nan(Fp a) { return a.cls >= FPC_QNAN; }
 /* Denormal operand: DAZ makes it a zero, else FPX_D. */
 Fp fp_operand(FpStatus *st, Fp a);
 

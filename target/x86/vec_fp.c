@@ -282,7 +282,7 @@ static uint32_t approx_special(uint32_t v, bool *done)
 }
 static uint32_t approx_finish(Fp a)
 {
-    if (a.cls == FP_NORMAL && a.e < -126)
+    if (a.cls == FPC_NORMAL && a.e < -126)
         return (uint32_t)a.s << 31;
     return fp_to_f32(a);
 }

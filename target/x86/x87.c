@@ -337,7 +337,7 @@ static void op_fldconst(X86Cpu *c, const X86Insn *i)
     };
     FpStatus st = x87_status(c);
     unsigned n = i->rm & 7;
-    Fp v = { .cls = FP_ZERO };
+    Fp v = { .cls = FPC_ZERO };
 
     x87_wait(c);
     x87_note(c, i);
@@ -617,13 +617,13 @@ static void op_fxam(X86Cpu *c, const X86Insn *i)
     x87_note(c, i);
     if (x87_empty(c, 0))
         cc = SW_C3 | SW_C0;
-    else if (a.cls == FP_BAD)
+    else if (a.cls == FPC_BAD)
         cc = 0;
-    else if (a.cls == FP_QNAN || a.cls == FP_SNAN)
+    else if (a.cls == FPC_QNAN || a.cls == FPC_SNAN)
         cc = SW_C0;
-    else if (a.cls == FP_INF)
+    else if (a.cls == FPC_INF)
         cc = SW_C2 | SW_C0;
-    else if (a.cls == FP_ZERO)
+    else if (a.cls == FPC_ZERO)
         cc = SW_C3;
     else
         cc = a.den ? SW_C3 | SW_C2 : SW_C2;

@@ -24,7 +24,7 @@ uint16_t x87_tag_word(const X86Cpu *c)
 
     for (n = 0; n < 8; n++) {
         Fp a = fp_from_x80(c->x87.r[n]);
-        unsigned tag = a.cls == FP_ZERO ? 1 : a.cls == FP_NORMAL && !a.den ? 0 : 2;
+        unsigned tag = a.cls == FPC_ZERO ? 1 : a.cls == FPC_NORMAL && !a.den ? 0 : 2;
 
         tw |= (c->x87.empty >> n & 1 ? 3 : tag) << (2 * n);
     }

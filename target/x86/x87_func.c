@@ -40,8 +40,8 @@ static Fp invalid(FpStatus *st)
     st->up = false;
     return fp_default_nan();
 }
-static Fp zero(bool s) { return (Fp) { .cls = FP_ZERO, .s = s }; }
-static Fp infinity(bool s) { return (Fp) { .cls = FP_INF, .s = s }; }
+static Fp zero(bool s) { return (Fp) { .cls = FPC_ZERO, .s = s }; }
+static Fp infinity(bool s) { return (Fp) { .cls = FPC_INF, .s = s }; }
 static Fp one(void) { return fp_from_i64(1); }
 
 static void op_fsqrt(X86Cpu *c, const X86Insn *i)
@@ -68,15 +68,15 @@ static Fp scale(FpStatus *st, Fp a, Fp b)
 
     if (fp_is_nan(a) || fp_is_nan(b))
         return fp_nan2(st, a, b);
-    if (b.cls == FP_INF) {
-        if ((b.s && a.cls == FP_INF) || (!b.s && a.cls == FP_ZERO))
+    if (b.cls == FPC_INF) {
+        if ((b.s && a.cls == FPC_INF) || (!b.s && a.cls == FPC_ZERO))
             return invalid(st);
         fp_operand(st, a);
         return b.s ? zero(a.s) : infinity(a.s);
     }
     a = fp_operand(st, a);
     b = fp_operand(st, b);
-    if (a.cls != FP_NORMAL || b.cls == FP_ZERO)
+    if (a.cls != FPC_NORMAL || b.cls == FPC_ZERO)
         return a;
     n = b.e > 20 ? (b.s ? -0x10000 : 0x10000) : fp_to_int(&trunc, b, 32);
     if (n > 0x10000)
@@ -125,9 +125,9 @@ static void op_fxtract(X86Cpu *c, const X86Insn *i)
     a = st_fp(c, 0);
     if (fp_is_nan(a)) {
         a = exp = fp_nan2(&st, a, a);
-    } else if (a.cls == FP_INF) {
+    } else if (a.cls == FPC_INF) {
         exp = infinity(false);
-    } else if (a.cls == FP_ZERO) {
+    } else if (a.cls == FPC_ZERO) {
         st.flags |= FPX_Z;
         exp = infinity(true);
     } else {
@@ -171,7 +171,7 @@ static Remainder remainder_of(FpStatus *st, Fp a, Fp b, bool nearest)
         } else {
             int lz = __builtin_clzll(m);
 
-            rem.r = (Fp) { .cls = FP_NORMAL, .s = a.s, .m = m << lz, .e = a.e - (int32_t)(32 + d % 32) - lz };
+            rem.r = (Fp) { .cls = FPC_NORMAL, .s = a.s, .m = m << lz, .e = a.e - (int32_t)(32 + d % 32) - lz };
         }
         return rem;
     }
@@ -199,7 +199,7 @@ static Remainder remainder_of(FpStatus *st, Fp a, Fp b, bool nearest)
         int lz = (uint64_t)(v >> 64) ? __builtin_clzll(v >> 64) : 64 + __builtin_clzll((uint64_t)v);
 
         v <<= lz;
-        rem.r = (Fp) { .cls = FP_NORMAL, .s = a.s, .m = v >> 64, .e = b.e - lz };
+        rem.r = (Fp) { .cls = FPC_NORMAL, .s = a.s, .m = v >> 64, .e = b.e - lz };
         rem.r = fp_round(st, &fp_x80, rem.r);
     }
     return rem;
@@ -221,14 +221,14 @@ static void partial_remainder(X86Cpu *c, const X86Insn *i, bool nearest)
     st.prec = 64;
     if (fp_is_nan(a) || fp_is_nan(b)) {
         rem.r = fp_nan2(&st, a, b);
-    } else if (a.cls == FP_INF || b.cls == FP_ZERO) {
+    } else if (a.cls == FPC_INF || b.cls == FPC_ZERO) {
         rem.r = invalid(&st);
     } else {
         a = fp_operand(&st, a);
         b = fp_operand(&st, b);
-        if (a.cls == FP_ZERO)
+        if (a.cls == FPC_ZERO)
             rem.r = a;
-        else if (b.cls == FP_INF)
+        else if (b.cls == FPC_INF)
             rem.r = fp_round(&st, &fp_x80, a);
         else
             rem = remainder_of(&st, a, b, nearest);
@@ -257,12 +257,12 @@ static void op_f2xm1(X86Cpu *c, const X86Insn *i)
     a = r = st_fp(c, 0);
     if (fp_is_nan(a)) {
         r = fp_nan2(&st, a, a);
-    } else if (a.cls == FP_INF) {
+    } else if (a.cls == FPC_INF) {
         if (a.s) {
             r = one();
             r.s = true;
         }
-    } else if (a.cls == FP_NORMAL) {
+    } else if (a.cls == FPC_NORMAL) {
         a = fp_operand(&st, a);
         if (a.e == 0 && a.m == 1ULL << 63) {    /* +-1: exact, but said to be rounded */
             st.flags |= FPX_P;
@@ -288,24 +288,24 @@ static Fp ylog2(FpStatus *st, Fp x, Fp y)
 
     if (fp_is_nan(x) || fp_is_nan(y))
         return fp_nan2(st, x, y);
-    if (x.cls == FP_ZERO) {
-        if (y.cls == FP_ZERO)
+    if (x.cls == FPC_ZERO) {
+        if (y.cls == FPC_ZERO)
             return invalid(st);
-        if (y.cls == FP_INF)
+        if (y.cls == FPC_INF)
             return infinity(!y.s);
         st->flags |= FPX_Z;
         return infinity(!y.s);
     }
     if (x.s)
         return invalid(st);
-    if (x.cls == FP_INF) {
-        if (y.cls == FP_ZERO)
+    if (x.cls == FPC_INF) {
+        if (y.cls == FPC_ZERO)
             return invalid(st);
         fp_operand(st, y);
         return infinity(y.s);
     }
     if (x.m == u.m && x.e == 0) {               /* log2(1) = 0 */
-        if (y.cls == FP_INF)
+        if (y.cls == FPC_INF)
             return invalid(st);
         fp_operand(st, y);
         return zero(y.s);
@@ -313,15 +313,15 @@ static Fp ylog2(FpStatus *st, Fp x, Fp y)
     below = x.e < 0;
     x = fp_operand(st, x);
     y = fp_operand(st, y);
-    if (y.cls == FP_INF)
+    if (y.cls == FPC_INF)
         return infinity(y.s ^ below);
-    if (y.cls == FP_ZERO)
+    if (y.cls == FPC_ZERO)
         return zero(y.s ^ below);
     if (x.m == u.m) {                           /* a power of two: exact */
         st->prec = 64;
         y = fp_mul(st, &fp_x80, y, fp_from_i64(x.e));
         st->flags |= FPX_P;                     /* inexact by definition, and so a denormal underflows */
-        if (y.cls == FP_NORMAL && y.e < fp_x80.emin)
+        if (y.cls == FPC_NORMAL && y.e < fp_x80.emin)
             st->flags |= FPX_U;
         return y;
     }
@@ -331,23 +331,23 @@ static Fp ylog2p1(FpStatus *st, Fp x, Fp y)
 {
     if (fp_is_nan(x) || fp_is_nan(y))
         return fp_nan2(st, x, y);
-    if (x.cls == FP_ZERO) {
-        if (y.cls == FP_INF)
+    if (x.cls == FPC_ZERO) {
+        if (y.cls == FPC_INF)
             return invalid(st);
         fp_operand(st, y);
         return zero(x.s ^ y.s);
     }
-    if (x.cls == FP_INF) {
-        if (x.s || y.cls == FP_ZERO)
+    if (x.cls == FPC_INF) {
+        if (x.s || y.cls == FPC_ZERO)
             return invalid(st);
         fp_operand(st, y);
         return infinity(y.s);
     }
     x = fp_operand(st, x);
     y = fp_operand(st, y);
-    if (y.cls == FP_INF)
+    if (y.cls == FPC_INF)
         return infinity(x.s ^ y.s);
-    if (y.cls == FP_ZERO)
+    if (y.cls == FPC_ZERO)
         return zero(x.s ^ y.s);
     if (x.s && x.e >= 0) {                      /* out of range: undefined, x comes back */
         st->flags |= FPX_P;
@@ -386,11 +386,11 @@ static Fp patan(FpStatus *st, Fp y, Fp x)
         return fp_nan2(st, x, y);
     x = fp_operand(st, x);
     y = fp_operand(st, y);
-    if (y.cls == FP_INF)
-        return pi_quarters(st, x.cls != FP_INF ? 2 : x.s ? 3 : 1, y.s);
-    if (y.cls == FP_ZERO || x.cls == FP_INF)
+    if (y.cls == FPC_INF)
+        return pi_quarters(st, x.cls != FPC_INF ? 2 : x.s ? 3 : 1, y.s);
+    if (y.cls == FPC_ZERO || x.cls == FPC_INF)
         return x.s ? pi_quarters(st, 4, y.s) : zero(y.s);
-    if (x.cls == FP_ZERO)
+    if (x.cls == FPC_ZERO)
         return pi_quarters(st, 2, y.s);
     return x87_patan(st, y, x);
 }
@@ -429,9 +429,9 @@ static void trig(X86Cpu *c, const X86Insn *i, unsigned what)
     second = one();
     if (fp_is_nan(a)) {
         r = second = fp_nan2(&st, a, a);
-    } else if (a.cls == FP_INF) {
+    } else if (a.cls == FPC_INF) {
         r = second = invalid(&st);
-    } else if (a.cls == FP_ZERO) {
+    } else if (a.cls == FPC_ZERO) {
         r = what == TRIG_COS ? one() : a;
     } else if (a.e >= 63) {
         c->x87.sw = (c->x87.sw & ~SW_C1) | SW_C2;

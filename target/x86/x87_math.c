@@ -40,7 +40,7 @@ static Wide normalize(bool s, int32_t e, U128 m)
 
 static Wide w_from(Fp a)
 {
-    return (Wide) { a.cls == FP_ZERO ? 0 : (U128)a.m << 64, a.e, a.s };
+    return (Wide) { a.cls == FPC_ZERO ? 0 : (U128)a.m << 64, a.e, a.s };
 }
 
 static Wide w_mul(Wide a, Wide b)
@@ -114,7 +114,7 @@ static Fp w_round(FpStatus *st, Wide a)
 {
     st->prec = 64;
     if (!a.m)
-        return (Fp) { .cls = FP_ZERO, .s = a.s };
+        return (Fp) { .cls = FPC_ZERO, .s = a.s };
     return fp_round_wide(st, &fp_x80, a.s, a.e, a.m >> 64, (uint64_t)a.m | 1);
 }
 

@@ -57,6 +57,7 @@ typedef struct DtOptions {
     unsigned max_insns;
     const char *classes;        /* of "int x87 mmx sse avx", comma separated; NULL: all */
     const char *only;           /* mnemonic prefix, or NULL */
+    bool align;                 /* EFLAGS.AC set now and then: the order of #AC and #PF is not modelled */
     bool jumps;                 /* forward branches between the others */
     bool compat;                /* 32-bit code now and then */
     bool always_compat;

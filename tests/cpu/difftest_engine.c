@@ -212,6 +212,8 @@ void dt_engine_run(DtEngine *e, const DtCase *k, DtResult *r, const uint8_t *poo
     ram_mark_written(rb, PA_CODE, DT_CODE_SIZE);
     enter_user(e, k);
     load_regs(e->c, &k->in);
+    if (!(k->pool & 0x30))      /* now and then accesses miss the TLB first */
+        x86_tlb_flush_all(e->c);
     if (e->accel) {
         while (!e->c->vcpu.halted && spins++ < 100)
             e->accel->run(&e->c->vcpu);

@@ -429,7 +429,7 @@ static void random_regs(DtGen *g, DtCase *k)
         r->gpr[R_RSP] = DT_ARENA + 0x400 + (below(g, 0x180) << 3);
     if (chance(g, 2))
         r->gpr[R_RCX] = below(g, 64);
-    r->rflags = (next64(g) & (FL_ARITH | (chance(g, 3) ? FL_DF : 0))) | FL_1 | FL_IF;
+    r->rflags = (next64(g) & (FL_ARITH | (chance(g, 3) ? FL_DF : 0) | (g->o.align && chance(g, 16) ? FL_AC : 0))) | FL_1 | FL_IF;
     r->mxcsr = 0x1f80;
     if (chance(g, 2))
         r->mxcsr |= below(g, 64) | below(g, 4) << 13 | (chance(g, 3) ? 0x40 : 0) | (chance(g, 3) ? 0x8000 : 0);

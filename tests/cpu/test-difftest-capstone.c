@@ -374,7 +374,7 @@ int main(int argc, char **argv)
     gint insns = 8;
     gboolean raw = FALSE, compat = FALSE, always = FALSE, no_exceptions = FALSE;
     char *classes = NULL, *only = NULL, *engine = NULL;
-    gboolean jumps = FALSE, verbose = FALSE;
+    gboolean align = FALSE, jumps = FALSE, verbose = FALSE;
     const GOptionEntry options[] = {
         { "cases", 'n', 0, G_OPTION_ARG_INT64, &cases, "number of cases", "N" },
         { "from", 0, 0, G_OPTION_ARG_INT64, &from, "number of the first case", "N" },
@@ -388,6 +388,7 @@ int main(int argc, char **argv)
         { "compat", 0, 0, G_OPTION_ARG_NONE, &compat, "some 32-bit code", NULL },
         { "compat-only", 0, 0, G_OPTION_ARG_NONE, &always, "32-bit code only", NULL },
         { "jumps", 'j', 0, G_OPTION_ARG_NONE, &jumps, "branches between the instructions", NULL },
+        { "align", 'a', 0, G_OPTION_ARG_NONE, &align, "alignment checks on now and then", NULL },
         { "raw", 'r', 0, G_OPTION_ARG_NONE, &raw, "single instructions of random bytes", NULL },
         { "no-exceptions", 0, 0, G_OPTION_ARG_NONE, &no_exceptions, "keep floating-point exceptions masked", NULL },
         { NULL }
@@ -411,6 +412,7 @@ int main(int argc, char **argv)
         o.always_compat = always;
         o.exceptions = !no_exceptions;
         o.jumps = jumps;
+        o.align = align;
         o.raw_known = raw ? raw_known : NULL;
         missing = g_hash_table_new(g_str_hash, g_str_equal);
         i = run_cases(engine ? engine : "interp", &o, one >= 0 ? one : from, one >= 0 ? 1 : cases, verbose) != 0;
