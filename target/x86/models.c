@@ -59,7 +59,7 @@ static const ModelDesc models[] = {
     { "IvyBridge", "SandyBridge", "Intel Xeon E3-12xx v2", INTEL, "Intel Xeon E3-12xx v2 (Ivy Bridge)", 6, 58, 9,
       { F(F16C), F(RDRAND), F(FSGSBASE), F(SMEP), F(ERMS) } },
     { "Haswell", "IvyBridge", "Intel Haswell", INTEL, "Intel Core Processor (Haswell)", 6, 60, 4,
-      { F(AVX2), F(BMI1), F(BMI2), F(FMA), F(MOVBE), F(INVPCID), F(ABM) } },
+      { F(AVX2), F(BMI1), F(BMI2), F(FMA), F(MOVBE), F(INVPCID), F(ABM), F(SPEC_CTRL), F(ARCH_CAP) } },
     { "Broadwell", "Haswell", "Intel Broadwell", INTEL, "Intel Core Processor (Broadwell)", 6, 61, 2,
       { F(RDSEED), F(ADX), F(SMAP), F(PREFETCHW) } },
     { "Skylake-Client", "Broadwell", "Intel Skylake", INTEL, "Intel Core Processor (Skylake)", 6, 94, 3, { F(XSAVEC), F(XGETBV1), F(CLFLUSHOPT) } },
@@ -92,7 +92,7 @@ static const FeatureDesc features[FEAT_COUNT] = {
 bool x86_feature_implemented(unsigned feat)
 {
     switch (feat) {
-    case FEAT_PKU: case FEAT_LA57: case FEAT_GFNI: case FEAT_SERIALIZE: case FEAT_SPEC_CTRL: case FEAT_SVM:
+    case FEAT_PKU: case FEAT_LA57: case FEAT_GFNI: case FEAT_SERIALIZE: case FEAT_SVM:
     case FEAT_XSAVES: case FEAT_CLZERO: case FEAT_WBNOINVD:
     case FEAT_SS: case FEAT_HT: case FEAT_CMP_LEGACY:
         return false;
@@ -227,6 +227,10 @@ static void limit_to_host(X86Model *m)
             feat_set(m, user[i], false);
 }
 
+/* What `max` leaves out: MWAIT idles worse than HLT; the other two are Intel's way to say what
+   Auto-IBRS says already. */
+static bool unwanted(unsigned f) { return f == FEAT_MONITOR || f == FEAT_SPEC_CTRL || f == FEAT_ARCH_CAP; }
+
 static X86Model *model_new(const ModelDesc *d)
 {
     X86Model *m = g_new0(X86Model, 1);
@@ -244,7 +248,7 @@ static X86Model *model_new(const ModelDesc *d)
     add_feats(m, d);
     if (!strcmp(d->name, "max") || !strcmp(d->name, "host"))
         for (unsigned f = 1; f < FEAT_COUNT; f++)
-            feat_set(m, f, x86_feature_implemented(f) && f != FEAT_MONITOR);     /* MWAIT idles worse than HLT */
+            feat_set(m, f, x86_feature_implemented(f) && !unwanted(f));
     if (!strcmp(d->name, "host"))
         limit_to_host(m);
     return m;

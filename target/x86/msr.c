@@ -12,6 +12,10 @@
 
 enum { MCE_BANKS = 10, MTRR_VAR = 8 };
 
+/* ARCH_CAPABILITIES: none of the listed attacks, and IBRS once enabled is enough: RDCL_NO, IBRS_ALL, SKIP_L1DFL, SSB_NO,
+   MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO. */
+#define ARCH_CAPABILITIES 0x400000000d10e17bull
+
 typedef struct MsrRow MsrRow;
 struct MsrRow {
     uint32_t first, count;
@@ -174,12 +178,16 @@ static const MsrRow rows[] = {
     { 0x00000010, 1, FEAT_TSC, .rd = rd_tsc, .wr = wr_tsc },
     { 0x00000017, 1, FEAT_NONE },                                               /* PLATFORM_ID */
     { 0x0000001b, 1, FEAT_APIC, .rd = rd_apic_base, .wr = wr_apic_base },
+    { 0x00000034, 1, FEAT_NONE },                                               /* SMI count */
     { 0x0000003a, 1, FEAT_NONE, .fixed = 1 },                                   /* FEATURE_CONTROL: locked, nothing on */
     { 0x0000003b, 1, FEAT_TSC_ADJUST, M(tsc_adjust), ALL, .wr = wr_tsc_adjust },
+    { 0x00000048, 1, FEAT_SPEC_CTRL, M(spec_ctrl), 7 },                         /* nothing speculates here */
+    { 0x00000049, 1, FEAT_SPEC_CTRL, .ignore = true },                          /* PRED_CMD */
     { 0x00000079, 1, FEAT_NONE, .ignore = true },                               /* microcode update trigger */
     { 0x0000008b, 1, FEAT_NONE, .fixed = 0x01000065, .ignore = true },          /* microcode revision */
     { 0x0000009e, 1, FEAT_NONE, .rd = rd_smbase },
     { 0x000000fe, 1, FEAT_MTRR, .fixed = 0x500 | MTRR_VAR },                    /* MTRRCAP: fixed ranges, WC */
+    { 0x0000010a, 1, FEAT_ARCH_CAP, .fixed = ARCH_CAPABILITIES },
     { 0x00000174, 1, FEAT_SEP, M(sysenter_cs), 0xffffffff },
     { 0x00000175, 1, FEAT_SEP, M(sysenter_esp), ALL, .canonical = true },
     { 0x00000176, 1, FEAT_SEP, M(sysenter_eip), ALL, .canonical = true },
@@ -214,7 +222,9 @@ static const MsrRow rows[] = {
     { 0xc0010112, 2, FEAT_NONE, .ignore = true },                               /* AMD SMM address and mask */
     { 0xc0010114, 1, FEAT_NONE, .fixed = 0x10, .ignore = true },                /* AMD VM_CR: SVM disabled */
     { 0xc0010117, 1, FEAT_NONE, .ignore = true },                               /* AMD VM_HSAVE_PA */
+    { 0xc0011020, 1, FEAT_NONE, .ignore = true },                               /* AMD load-store configuration */
     { 0xc0011022, 2, FEAT_NONE, .ignore = true },                               /* AMD cache configuration */
+    { 0xc0011028, 1, FEAT_NONE, .ignore = true },                               /* AMD FP configuration */
     { 0xc0011029, 1, FEAT_NONE, .fixed = 2, .ignore = true },                   /* AMD DE_CFG: LFENCE serializes */
     { 0xc001102a, 1, FEAT_NONE, .ignore = true },                               /* AMD bus unit configuration */
 };
