@@ -62,6 +62,16 @@ void jit_block_add(JitCpu *j, JitBlock *b, JitPage *p)
     g_ptr_array_add(j->order, b);
 }
 
+void jit_block_alias(JitCpu *j, JitBlock *of, JitPage *p, unsigned len)
+{
+    JitBlock *b = jit_arena(j, sizeof *b);
+
+    *b = (JitBlock) { .key = p->host, .len = len, .alias_of = of };
+    b->page_next = p->blocks;
+    p->blocks = b;
+    p->lines |= line_mask(0, len);
+}
+
 JitBlock *jit_block_at_pc(JitCpu *j, uint64_t pc)
 {
     unsigned lo = 0, hi = j->order->len;
@@ -155,7 +165,7 @@ static void drop_page(JitCpu *j, JitPage *p)
 static void kill_page(JitCpu *j, JitPage *p)
 {
     for (JitBlock *b = p->blocks; b; b = b->page_next)
-        jit_block_kill(j, b);
+        jit_block_kill(j, b->alias_of ? b->alias_of : b);
     p->blocks = NULL;
     p->lines = 0;
 }
@@ -178,7 +188,7 @@ bool jit_invalidate(JitCpu *j, const uint8_t *host, uint64_t len)
 
             if ((b->key < z && b->key + b->len > a) || b->peek_lines & hit) {
                 *pp = b->page_next;
-                jit_block_kill(j, b);
+                jit_block_kill(j, b->alias_of ? b->alias_of : b);
                 any = true;
             } else {
                 p->lines |= line_mask(b->key - pg, b->len) | b->peek_lines;

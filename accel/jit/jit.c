@@ -113,6 +113,9 @@ static void jit_vcpu_destroy(Vcpu *v)
     g_free(j);
 }
 
+static const char *const exit_names[JIT_EXIT_COUNT] = { "lookup", "chain", "event", "x87", "fault", "body", "dead",
+    "crossing" };
+
 static char *jit_describe(Machine *m)
 {
     GString *s = g_string_new(NULL);
@@ -132,6 +135,10 @@ static char *jit_describe(Machine *m)
             n, t->blocks, t->insns, t->guest_bytes, t->code_bytes, j->cache.used >> 10, j->cache.size >> 10, t->flushes,
             t->invalidated, t->writes_on_code, t->enters, t->lookups, t->chained, t->interp, t->signals, t->cinsns,
             t->saves);
+        g_string_append(s, "  ways out:");
+        for (unsigned k = 0; k < JIT_EXIT_COUNT; k++)
+            g_string_append_printf(s, " %s %" PRIu64, exit_names[k], t->exits[k]);
+        g_string_append_c(s, '\n');
     }
     return g_string_free(s, FALSE);
 }

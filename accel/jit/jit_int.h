@@ -60,6 +60,7 @@ struct JitBlock {
     JitExit *exits, *incoming;
     unsigned n_exits;
     JitBlock *hash_next, *page_next;
+    JitBlock *alias_of;         /* stands for the tail of that block's instruction in the next page */
     uint64_t peek_lines;        /* 64-byte lines of the page whose code it drew conclusions from */
 };
 enum { HEAT_ENTRIES = 1 << 14, HEAT_DEFAULT = 4 };   /* runs in the interpreter before translation */
@@ -75,10 +76,10 @@ struct JitPage {                /* a page with code */
 };
 
 enum { JIT_EXIT_LOOKUP, JIT_EXIT_CHAIN, JIT_EXIT_POLL_DEAD, JIT_EXIT_FPU, JIT_EXIT_SIGNAL, JIT_EXIT_BODY,
-       JIT_EXIT_DEAD };
+       JIT_EXIT_DEAD, JIT_EXIT_GUARD, JIT_EXIT_COUNT };
 
 typedef struct JitStubs {       /* executable addresses */
-    uint64_t enter, exit_chain, exit_miss, exit_rip, exit_poll, exit_poll_dead, exit_fpu, exit_signal, exit_dead;
+    uint64_t enter, exit_chain, exit_miss, exit_rip, exit_poll, exit_poll_dead, exit_fpu, exit_signal, exit_dead, exit_guard;
     uint64_t cbody[3], cbody_end, vec_out, vec_in, stk_fill[TLB_BANKS];
     uint64_t lo, hi;            /* all stubs */
 } JitStubs;
@@ -91,7 +92,7 @@ typedef struct CodeCache {
 
 typedef struct JitStats {
     uint64_t blocks, insns, guest_bytes, code_bytes, flushes, invalidated, chained, lookups, interp, enters,
-             signals, cinsns, saves, writes_on_code;
+             signals, cinsns, saves, writes_on_code, exits[JIT_EXIT_COUNT];
 } JitStats;
 
 typedef struct JitMachine {     /* Machine.accel_state */
@@ -122,6 +123,7 @@ struct JitCpu {
     bool has_avx, exact, want_flush;
     bool local_kernel;          /* supervisor code on pages that are not global was seen this epoch */
     uint32_t seen_epoch;        /* X86Cpu.code_epoch local_kernel belongs to */
+    bool one_interp;            /* the next block is the interpreter's */
     bool settle;                /* dead flags were given up: run on until all are written */
     bool want_fpu;              /* the next block wants x87 state in the host's registers */
     JitExit *pending_exit;      /* the exit we came from: link it to what is found */
@@ -143,6 +145,8 @@ JitBlock *jit_block_find(JitCpu *j, const uint8_t *key, uint32_t mode);
 /* The page's record; from now on stores to it are noticed. Before its bytes are read. */
 JitPage *jit_page(JitCpu *j, const X86Fetch *f);
 void jit_block_add(JitCpu *j, JitBlock *b, JitPage *p);
+/* Makes a store to the first len bytes of p kill `of`. */
+void jit_block_alias(JitCpu *j, JitBlock *of, JitPage *p, unsigned len);
 JitBlock *jit_block_at_pc(JitCpu *j, uint64_t pc);
 void jit_block_kill(JitCpu *j, JitBlock *b);
 void jit_link(JitCpu *j, JitExit *x, JitBlock *to);
@@ -159,6 +163,8 @@ void jit_code_take_dirty(JitCpu *j);                            /* stores of oth
 
 /* translate.c: translates the block at f.host + off. NULL: not translatable (crosses its page). */
 JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mode);
+/* The one instruction at f.host + off that goes on in the page f2: checks f2's mapping each time. */
+JitBlock *jit_translate_crossing(JitCpu *j, const X86Fetch *f, const X86Fetch *f2, unsigned off, uint32_t mode);
 
 /* Host address for c->rip from the branch cache, env made ready for it; 0: let the run loop see. */
 uint64_t jit_continue(X86Cpu *c);

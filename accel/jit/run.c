@@ -89,6 +89,15 @@ static bool hot_enough(JitCpu *j, const uint8_t *key)
     return false;
 }
 
+/* No whole instruction at lin in its page: one that needs the next page too. */
+static JitBlock *find_crossing(JitCpu *j, const X86Fetch *f, uint64_t lin, uint32_t mode)
+{
+    uint64_t next = (lin | (TLB_PAGE - 1)) + 1;
+    X86Fetch f2 = x86_fetch_page(j->c, mode & MODE_CS64 ? next : (uint32_t)next);
+
+    return f2.host ? jit_translate_crossing(j, f, &f2, lin & (TLB_PAGE - 1), mode) : NULL;
+}
+
 static JitBlock *find_block(JitCpu *j, uint64_t lin, uint32_t mode)
 {
     X86Cpu *c = j->c;
@@ -104,12 +113,15 @@ static JitBlock *find_block(JitCpu *j, uint64_t lin, uint32_t mode)
     b = jit_block_find(j, f.host + (lin & (TLB_PAGE - 1)), mode);
     if (b || !hot_enough(j, f.host + (lin & (TLB_PAGE - 1))))
         return b;
-    b = jit_translate(j, &f, lin & (TLB_PAGE - 1), mode);
-    if (!b && j->want_flush) {
+    for (unsigned try = 0; try < 2; try++) {
+        b = jit_translate(j, &f, lin & (TLB_PAGE - 1), mode);
+        if (!b && !j->want_flush)
+            b = find_crossing(j, &f, lin, mode);
+        if (!j->want_flush)
+            break;
         j->want_flush = false;
         j->pending_exit = NULL;
         jit_flush(j);
-        b = jit_translate(j, &f, lin & (TLB_PAGE - 1), mode);
     }
     return b;
 }
@@ -161,6 +173,7 @@ static void after_exit(JitCpu *j, uint64_t why)
     X86Cpu *c = j->c;
     JitEnv *e = jit_env(c);
 
+    j->st.exits[why]++;
     if (why == JIT_EXIT_SIGNAL) {
         redo_faulting(j);
         return;
@@ -175,6 +188,8 @@ static void after_exit(JitCpu *j, uint64_t why)
         j->settle = true;
     } else if (why == JIT_EXIT_DEAD) {
         jit_ibtc_drop(j, c->rip);
+    } else if (why == JIT_EXIT_GUARD) {
+        j->one_interp = true;
     } else if (why == JIT_EXIT_FPU) {
         j->want_fpu = true;
     }
@@ -202,6 +217,11 @@ static void turn(JitCpu *j)
     JitExit *from = j->pending_exit;
     JitBlock *b = NULL;
 
+    if (j->one_interp) {        /* its second page has moved: not by this block */
+        j->one_interp = false;
+        interp_run_block(j->interp);
+        return;
+    }
     if (!from && !j->want_fpu) {
         uint64_t host = jit_continue(c);
 
@@ -242,7 +262,7 @@ VcpuExit jit_run(Vcpu *v)
     if (unwound) {
         interp_unwound(j->interp);
         j->pending_exit = NULL;
-        j->want_fpu = j->settle = false;
+        j->want_fpu = j->settle = j->one_interp = false;
         why = soft_unwound(c, unwound);
         if (why != VCPU_EXIT_NONE)
             return why;

@@ -295,6 +295,7 @@ void jit_stubs_make(JitCpu *j)
     s->exit_poll_dead = make_way_out(&e, common, JIT_EXIT_POLL_DEAD, GS_CPU(rip), 0);
     s->exit_fpu = make_way_out(&e, common, JIT_EXIT_FPU, GS_CPU(rip), 0);
     s->exit_signal = make_way_out(&e, common, JIT_EXIT_SIGNAL, 0, 0);
+    s->exit_guard = make_way_out(&e, common, JIT_EXIT_GUARD, GS_CPU(rip), 0);
     s->exit_dead = make_way_out(&e, common, JIT_EXIT_DEAD, GS_CPU(rip), 0);
     for (int u = 0; u < 3; u++)
         s->cbody[u] = make_cbody(j, &e, u, false);

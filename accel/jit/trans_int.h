@@ -34,7 +34,7 @@ typedef struct Slow {           /* out-of-line continuation of instruction k by 
     Recipe rc;
 } Slow;
 
-typedef enum { X_CHAIN, X_FAR, X_POLL, X_NOGROUP } ExitKind;
+typedef enum { X_CHAIN, X_FAR, X_POLL, X_NOGROUP, X_GUARD } ExitKind;
 typedef struct ExitTmp {
     uint8_t *at;                /* rel32 to bind */
     int32_t toff;               /* target minus page start */

@@ -231,9 +231,12 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
     }
     e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
     e_lea(e, t->code64, S0, m_base(S0, x->toff));
-    if (x->kind == X_FAR)
+    if (x->kind == X_FAR) {
         tr_exit_indirect(t);
-    else
+    } else if (x->kind == X_GUARD) {
+        fl_emit(t, x->home, &x->rc, S1);
+        e_jmp(e, st->exit_guard);
+    } else
         e_jmp(e, x->flags_dead ? st->exit_poll_dead : st->exit_poll);
 }
 
@@ -282,6 +285,30 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     j->st.guest_bytes += b->len;
     j->st.code_bytes += b->code_len;
     return b;
+}
+
+/* An instruction that crosses into the next page: is that page still the one it was made from? */
+static void emit_guard(Tr *t, const X86Fetch *f2)
+{
+    Emit *e = &t->e;
+    unsigned bank = (t->mode & MODE_CPL) == 3 ? TLB_U : TLB_K;
+    int32_t tlb = (int32_t)(offsetof(X86Cpu, tlb) + bank * sizeof(TlbEntry) * TLB_ENTRIES);
+    uint8_t *miss[2];
+
+    fl_clobber(t, t->t[0].live_in);
+    e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
+    e_lea(e, t->code64, S0, m_base(S0, TLB_PAGE));
+    e_mov(e, false, S1, S0);
+    e_shift_i(e, false, 5, S1, 7);
+    e_alu_ri(e, false, 4, S1, (TLB_ENTRIES - 1) * sizeof(TlbEntry));
+    e_rm(e, true, 0x3b, S0, m_gsb(S1, tlb + offsetof(TlbEntry, tag_x)));
+    miss[0] = e_jcc_fwd(e, CC_NE);
+    e_mov_i(e, S0, (uint64_t)(uintptr_t)f2->host);
+    e_rm(e, true, 0x3b, S0, m_gsb(S1, tlb + offsetof(TlbEntry, host_page)));
+    miss[1] = e_jcc_fwd(e, CC_NE);
+    for (unsigned n = 0; n < 2; n++)
+        t->exits[t->n_exits++] = (ExitTmp) { .at = miss[n], .toff = t->t[0].off, .kind = X_GUARD, .home = t->home,
+                                             .rc = t->rc };
 }
 
 static void start(Tr *t, JitCpu *j, const X86Fetch *f, uint32_t mode)
@@ -334,4 +361,46 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
     if (!t.ended)
         tr_exit(&t, t.t[t.n - 1].next, 0);
     return finish(&t, page, kept);
+}
+
+JitBlock *jit_translate_crossing(JitCpu *j, const X86Fetch *f, const X86Fetch *f2, unsigned off, uint32_t mode)
+{
+    JitPage *page, *page2;
+    X86Insn *kept;
+    uint8_t *raw;
+    JitBlock *b;
+    Tr t;
+
+    if (j->cache.size - j->cache.used < 2 * MAX_CODE) {
+        j->want_flush = true;
+        return NULL;
+    }
+    page = jit_page(j, f);
+    page2 = jit_page(j, f2);
+    start(&t, j, f, mode | MODE_JIT_NOGROUP);
+    kept = jit_arena(j, sizeof *kept + 16);
+    raw = (uint8_t *)(kept + 1);
+    memcpy(raw, f->host + off, TLB_PAGE - off);
+    memcpy(raw + TLB_PAGE - off, f2->host, 16 - (TLB_PAGE - off));
+    if (x86_decode(raw, 15, t.mode, t.c->model, kept) != DECODE_OK || kept->len <= TLB_PAGE - off)
+        return NULL;
+    add_insn(&t, kept, off);
+    t.t[0].raw = raw;
+    fl_liveness(&t, FL_ALL);
+    group_plan(&t);
+    emit_ientry(&t);
+    t.entry = e_rx(&t.e, e_here(&t.e));
+    if (t.uses)
+        emit_state_check(&t);
+    emit_guard(&t, f2);
+    emit_insn(&t, 0);
+    if (!t.ended)
+        tr_exit(&t, t.t[0].next, 0);
+    t.nogroup = mode & MODE_JIT_NOGROUP;
+    b = finish(&t, page, kept);
+    if (b) {
+        jit_block_alias(j, b, page2, b->len - (TLB_PAGE - off));
+        b->len = TLB_PAGE - off;
+    }
+    return b;
 }
