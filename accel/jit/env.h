@@ -14,6 +14,7 @@ enum { IBTC_ENTRIES = 1 << 16, JIT_GROUPS = 16 };
 typedef struct JitEnv {
     uint64_t vbase;             /* guest RIP = vbase + offset of the instruction in its page */
     uint64_t salt;              /* code space and mode: part of every IBTC tag */
+    uint64_t salt_ac[2];        /* the salt with EFLAGS.AC clear and set */
     uint64_t tmp[4];
     uint64_t rcx_park;          /* RCX during flag-free compares */
     uint64_t saved_flags;       /* AX after LAHF, SETO AL: flags parked by generated code */

@@ -39,6 +39,8 @@ void fl_effects(TInsn *x)
     }
     if (r->cls & (CL_END | CL_FAULT) && r->emit != EMIT_COPY)
         x->rd = FL_ALL, x->kill = 0;
+    if (system_keeps_flags(x))
+        x->rd = x->kill = 0;
     if (r->cls & CL_BR && !(r->cls & CL_COND))
         x->kill = 0;
 }

@@ -74,6 +74,8 @@ static Slow *add_slow(Tr *t, uint8_t *at, unsigned k)
     return s;
 }
 
+void mem_add_slow(Tr *t, uint8_t *jcc, unsigned k) { add_slow(t, jcc, k); }
+
 void mem_lookup(Tr *t, bool write)
 {
     Emit *e = &t->e;

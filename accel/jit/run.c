@@ -15,6 +15,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+static const uint64_t MODE_SALT = 0xc2b2ae3d27d4eb4fULL;
+
 static void set_gs(X86Cpu *c)
 {
     syscall(SYS_arch_prctl, ARCH_SET_GS, c);
@@ -56,7 +58,10 @@ static void refresh_env(JitCpu *j)
     }
     /* Kernels map their code global: then what is known of it outlives address spaces. */
     space = (c->mode & MODE_CPL) == 3 || j->local_kernel ? c->code_space : (uint64_t)c->code_epoch << 40;
-    e->salt = (space * 2 + j->local_kernel) * 0x9e3779b97f4a7c15ULL + c->mode * 0xc2b2ae3d27d4eb4fULL;
+    space = (space * 2 + j->local_kernel) * 0x9e3779b97f4a7c15ULL;
+    e->salt = space + c->mode * MODE_SALT;
+    e->salt_ac[0] = space + (c->mode & ~MODE_SMAP_A) * MODE_SALT;
+    e->salt_ac[1] = space + (c->mode | MODE_SMAP_A) * MODE_SALT;
     e->leave = 0;
     jit_check_tlb(c);
 }

@@ -52,7 +52,7 @@ void tr_exit_indirect(Tr *t)
     e_jmp_m(e, (HMem) { H_NONE, S1, 3, true, GS_ENV(ibtc_host) });
 }
 
-static void far_jump(Tr *t, int32_t toff)
+void tr_exit_far(Tr *t, int32_t toff)
 {
     e_ld(&t->e, true, S0, m_gs(GS_ENV(vbase)));
     e_lea(&t->e, t->code64, S0, m_base(S0, toff));
@@ -63,7 +63,7 @@ void tr_exit(Tr *t, int32_t toff, uint16_t from)
 {
     if (!in_page(toff)) {
         fl_host(t, S1);
-        far_jump(t, toff);
+        tr_exit_far(t, toff);
         return;
     }
     if (fl_peek(t, toff) || t->j->exact)

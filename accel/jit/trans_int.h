@@ -64,7 +64,7 @@ typedef struct Tr {
     uint8_t *start;             /* of the code, writable alias */
     uint32_t mode;
     unsigned n, n_slow, n_exits, n_recipes, uses, bank;
-    bool code64, ended, nogroup;
+    bool code64, ended, nogroup, poll_end;
     FlagHome home;
     Recipe rc;                  /* valid unless RC_NONE */
     uint64_t entry, ientry, peek_lines;
@@ -109,6 +109,7 @@ void mem_stack(Tr *t, unsigned k, unsigned base, int32_t disp, unsigned size);
 void mem_lookup(Tr *t, bool write);
 /* The stack access of push, pop, call, ret. */
 HMem mem_stack_operand(Tr *t, unsigned k, int32_t disp, unsigned size);
+void mem_add_slow(Tr *t, uint8_t *jcc, unsigned k);     /* jcc goes to k's C body */
 void mem_slow_resume(Tr *t);                    /* slow paths since the instruction began come back here */
 
 /* copy.c */
@@ -121,10 +122,14 @@ bool tmpl_stack(Tr *t, unsigned k);
 bool tmpl_branch(Tr *t, unsigned k);
 bool tmpl_string(Tr *t, unsigned k);
 bool tmpl_system(Tr *t, unsigned k);
+bool system_goes_on(const Tr *t, const TInsn *x);       /* CL_END, but its template continues the block */
+bool system_keeps_flags(const TInsn *x);                /* its template neither reads nor writes flags */
+bool system_is_ac(const TInsn *x);                      /* STAC, CLAC */
 void tmpl_cbody(Tr *t, unsigned k);
 void tr_cbody_call(Tr *t, unsigned k, bool ends);
 /* Ends the path: to offset toff of the page (may be outside it), flags needed there. */
 void tr_exit(Tr *t, int32_t toff, uint16_t from_next);
+void tr_exit_far(Tr *t, int32_t toff);          /* by the branch cache; flags in place */
 void tr_exit_indirect(Tr *t);                   /* r10 = RIP */
 void tr_mark(Tr *t, unsigned k);                /* the host instruction of k follows: side table */
 

@@ -46,6 +46,7 @@ static void add_insn(Tr *t, X86Insn *i, unsigned off)
 static unsigned decode_block(Tr *t, X86Insn *insns, unsigned off)
 {
     unsigned conds = 0;
+    bool last = false;
 
     while (t->n < JIT_MAX_INSNS && off < 4096) {
         X86Insn *i = &insns[t->n];
@@ -54,8 +55,12 @@ static unsigned decode_block(Tr *t, X86Insn *insns, unsigned off)
             break;
         add_insn(t, i, off);
         off += i->len;
-        if (i->row == X86_ROW_UD || i->row == X86_ROW_NM || t->t[t->n - 1].row->cls & CL_END)
+        if (last)
             break;
+        if (i->row == X86_ROW_UD || i->row == X86_ROW_NM ||
+            (t->t[t->n - 1].row->cls & CL_END && !system_goes_on(t, &t->t[t->n - 1])))
+            break;
+        last = i->map == MAP_1 && i->opcode == 0xfb;    /* STI: one more */
         if (t->t[t->n - 1].row->cls & CL_BR &&
             (!(t->t[t->n - 1].row->cls & CL_COND) || ++conds >= JIT_MAX_COND))
             break;
@@ -69,7 +74,9 @@ static uint16_t live_at_end(Tr *t)
     const TInsn *x = &t->t[t->n - 1];
     const X86Insn *i = x->i;
 
-    if (x->row->cls & CL_END || t->j->exact)
+    if (system_is_ac(x) && !t->j->exact)
+        return fl_peek(t, x->next);
+    if ((x->row->cls & CL_END && !system_goes_on(t, x)) || t->j->exact)
         return FL_ALL;
     if (x->row->cls & CL_BR && !(x->row->cls & CL_COND)) {
         if (i->map == MAP_1 && (i->opcode == 0xe8 || i->opcode == 0xe9 || i->opcode == 0xeb))
@@ -172,7 +179,7 @@ static void emit_insn(Tr *t, unsigned k)
         tmpl_cbody(t, k);       /* the opcode is that of the instruction refused */
     else if (copy_ok(t, x))
         copy_emit(t, k);
-    else if (!tmpl_int(t, k) && !tmpl_stack(t, k) && !tmpl_branch(t, k))
+    else if (!tmpl_int(t, k) && !tmpl_stack(t, k) && !tmpl_branch(t, k) && !tmpl_system(t, k))
         tmpl_cbody(t, k);
 }
 
@@ -359,7 +366,7 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
             t.marks[k] = (InsnMark) { 0 };      /* no code: jit_fault_insn() must not find it */
     }
     if (!t.ended)
-        tr_exit(&t, t.t[t.n - 1].next, 0);
+        tr_exit(&t, t.t[t.n - 1].next, t.poll_end ? TLB_PAGE + 1 : 0);
     return finish(&t, page, kept);
 }
 
