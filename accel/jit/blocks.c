@@ -242,6 +242,7 @@ void jit_flush(JitCpu *j)
     g_hash_table_remove_all(j->pages);
     g_ptr_array_set_size(j->order, 0);
     g_ptr_array_set_size(j->chunks, 0);
+    memset(j->far, 0, sizeof j->far);
     j->cache.used = j->cache.stub_bytes;
     jit_ibtc_clear(j);
     j->st.flushes++;

@@ -93,7 +93,7 @@ bool copy_ok(const Tr *t, const TInsn *x)
         return false;
     if (r->lim & (LIM_VSIB | LIM_NOSEGLIM) || !host_exact_opcode(t, x))
         return false;
-    if (r->cls & CL_X87 && t->uses != USES_FPU)
+    if (r->cls & (CL_X87 | CL_MMX) && t->uses != USES_FPU)
         return false;
     for (unsigned n = 0; n < 4 && r->ops[n]; n++) {
         unsigned kind = kind_of(x, n);

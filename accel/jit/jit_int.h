@@ -63,7 +63,7 @@ struct JitBlock {
     JitBlock *alias_of;         /* stands for the tail of that block's instruction in the next page */
     uint64_t peek_lines;        /* 64-byte lines of the page whose code it drew conclusions from */
 };
-enum { HEAT_ENTRIES = 1 << 14, HEAT_DEFAULT = 4 };   /* runs in the interpreter before translation */
+enum { HEAT_ENTRIES = 1 << 16, HEAT_DEFAULT = 4 };   /* runs in the interpreter before translation */
 enum { USES_NONE, USES_VEC, USES_FPU };
 
 struct JitPage {                /* a page with code */
@@ -90,6 +90,10 @@ typedef struct CodeCache {
     size_t size, used, stub_bytes;
 } CodeCache;
 
+/* Behind the branch cache: blocks by RIP and salt; survives what thrashes the low 16 bits. */
+enum { FAR_ENTRIES = 1 << 13 };
+typedef struct JitFar { uint64_t rip, salt; JitBlock *b; } JitFar;
+
 typedef struct JitStats {
     uint64_t blocks, insns, guest_bytes, code_bytes, flushes, invalidated, chained, lookups, interp, enters,
              signals, cinsns, saves, writes_on_code, exits[JIT_EXIT_COUNT];
@@ -113,8 +117,10 @@ struct JitCpu {
     GPtrArray *order;           /* blocks by code address */
     GPtrArray *chunks;          /* arena */
     size_t chunk_used;
+    JitFar far[FAR_ENTRIES];
     uint32_t heat_limit;
-    uint32_t heat[HEAT_ENTRIES];        /* by block start: part of its address, runs so far in the low byte */
+    uint32_t heat_used;
+    uint8_t heat[HEAT_ENTRIES];         /* runs so far, by hash of the block's start */
     uint8_t *shadow;            /* SHADOW_SIZE bytes, the lowest SHADOW_GUARD unmapped */
     GMutex dirty_lock;
     GArray *dirty;              /* JitDirty written by other threads */
@@ -168,6 +174,8 @@ JitBlock *jit_translate_crossing(JitCpu *j, const X86Fetch *f, const X86Fetch *f
 
 /* Host address for c->rip from the branch cache, env made ready for it; 0: let the run loop see. */
 uint64_t jit_continue(X86Cpu *c);
+/* The same for a miss of the branch cache: nothing but RIP has changed. */
+uint64_t jit_miss(X86Cpu *c);
 /* env words that mirror generations kept by mmu.c; after any C body. */
 void jit_check_tlb(X86Cpu *c);
 

@@ -66,6 +66,33 @@ static void refresh_env(JitCpu *j)
     jit_check_tlb(c);
 }
 
+static JitFar *far_slot(JitCpu *j, uint64_t rip, uint64_t salt)
+{
+    uint64_t h = (rip + salt) * 0x9e3779b97f4a7c15ULL;
+
+    return &j->far[h >> 51];
+}
+
+/* A block at c->rip that was entered before under the salt in force; puts it into the branch cache. */
+static uint64_t find_far(JitCpu *j)
+{
+    X86Cpu *c = j->c;
+    uint64_t salt = jit_env(c)->salt;
+    JitFar *f = far_slot(j, c->rip, salt);
+
+    if (f->rip != c->rip || f->salt != salt || !f->b || f->b->dead)
+        return 0;
+    jit_ibtc_set(j, c->rip, f->b->ientry);
+    return f->b->ientry;
+}
+
+uint64_t jit_miss(X86Cpu *c)
+{
+    if (atomic_load_explicit(&c->vcpu.attention, memory_order_acquire))
+        return 0;
+    return find_far(c->vcpu.engine);
+}
+
 uint64_t jit_continue(X86Cpu *c)
 {
     JitEnv *e = jit_env(c);
@@ -75,22 +102,24 @@ uint64_t jit_continue(X86Cpu *c)
         return 0;
     refresh_env(c->vcpu.engine);
     /* A cleared entry keeps its tag; its host address is the way back here, not a translation. */
-    if (e->ibtc_tag[n] + c->rip + e->salt || e->ibtc_host[n] == ((JitCpu *)c->vcpu.engine)->stubs.exit_miss)
-        return 0;
-    return e->ibtc_host[n];
+    if (!(e->ibtc_tag[n] + c->rip + e->salt) && e->ibtc_host[n] != ((JitCpu *)c->vcpu.engine)->stubs.exit_miss)
+        return e->ibtc_host[n];
+    return find_far(c->vcpu.engine);
 }
 
-/* Counts a run of code that has no translation; true: it has had enough of them. */
+/* Counts a run of code that has no translation; true: it has had enough of them. Starts share
+   counters by hash; all are cleared when many have been used, so that old code does not make new hot. */
 static bool hot_enough(JitCpu *j, const uint8_t *key)
 {
-    uint64_t h = (uintptr_t)key * 0x9e3779b97f4a7c15ULL;
-    uint32_t *e = &j->heat[h >> 50], tag = (uint32_t)(h >> 8) & ~0xffu;
+    uint8_t *n = &j->heat[(uintptr_t)key * 0x9e3779b97f4a7c15ULL >> 48];
 
-    if ((*e & ~0xffu) != tag)
-        *e = tag;
-    if ((*e & 0xff) >= j->heat_limit)
+    if (*n >= j->heat_limit)
         return true;
-    ++*e;
+    ++*n;
+    if (++j->heat_used >= HEAT_ENTRIES) {
+        memset(j->heat, 0, sizeof j->heat);
+        j->heat_used = 0;
+    }
     return false;
 }
 
@@ -248,8 +277,12 @@ static void turn(JitCpu *j)
     refresh_env(j);
     if (from)
         jit_link(j, from, b);
-    else if (!(b->mode & MODE_JIT_NOGROUP))
+    else if (!(b->mode & MODE_JIT_NOGROUP)) {
+        uint64_t salt = jit_env(c)->salt;
+
         jit_ibtc_set(j, c->rip, b->ientry);
+        *far_slot(j, c->rip, salt) = (JitFar) { c->rip, salt, b };
+    }
     after_exit(j, enter(j, b));
 }
 

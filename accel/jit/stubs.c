@@ -110,14 +110,20 @@ static void fpu_in(JitCpu *j, Emit *e)
 }
 
 /* On to gs:[go] with the state of X86Cpu; as through the branch cache: r10 = RIP, r11 = index. */
-static void go(Emit *e)
+static void go_on(Emit *e)
 {
-    e_ld(e, true, H_RSP, m_gs(GS_ENV(shadow)));
     load_flags(e);
     load_regs(e);
     e_ld(e, true, S0, m_gs(GS_CPU(rip)));
     e_enc(e, &(Enc) { .map = 1, .op = 0xb7, .reg = S1, .rm = h_reg(S0) });
     e_jmp_m(e, m_gs(GS_ENV(go)));
+}
+
+/* The same with an empty stack of pairs. */
+static void go(Emit *e)
+{
+    e_ld(e, true, H_RSP, m_gs(GS_ENV(shadow)));
+    go_on(e);
 }
 
 static void make_enter(JitCpu *j, Emit *e)
@@ -250,6 +256,34 @@ static uint64_t make_cbody(JitCpu *j, Emit *e, int uses, bool ends)
     return at;
 }
 
+/* r10 = RIP the branch cache does not know: C looks further; paired calls stay. */
+static uint64_t make_miss(JitCpu *j, Emit *e)
+{
+    uint64_t at = e_rx(e, e_here(e));
+    uint8_t *none;
+
+    e_st(e, true, m_gs(GS_CPU(rip)), S0);
+    store_flags(e);
+    store_regs(e);
+    e_mov(e, true, H_RBP, H_RSP);
+    e_ld(e, true, H_RSP, m_gs(GS_ENV(host_rsp)));
+    sync_out(j, e);
+    e_ld(e, true, H_RDI, m_gs(GS_ENV(self)));
+    call_c(e, jit_miss);
+    e_rr(e, true, 0x85, H_RAX, H_RAX);
+    none = e_jcc_fwd(e, CC_E);
+    e_st(e, true, m_gs(GS_ENV(go)), H_RAX);
+    e_mov(e, true, H_RSP, H_RBP);
+    go_on(e);
+    e_bind(e, none);
+    e_mov_i(e, H_RAX, JIT_EXIT_LOOKUP);
+    e_alu_ri(e, true, 0, H_RSP, 8);
+    for (int i = sizeof callee_saved - 1; i >= 0; i--)
+        pop_r(e, callee_saved[i]);
+    e8(e, 0xc3);
+    return at;
+}
+
 /*
  * r10 = address, r11 = bank * 32 KiB from the first bank, called: makes the stack cache of the
  * bank hold its page if the TLB lets it be written. Destroys r10, r11 and flags; ZF set: filled.
@@ -289,9 +323,9 @@ void jit_stubs_make(JitCpu *j)
     make_enter(j, &e);
     common = make_exit(j, &e);
     s->exit_chain = make_way_out(&e, common, JIT_EXIT_CHAIN, 0, GS_ENV(exit_arg));
-    s->exit_miss = make_way_out(&e, common, JIT_EXIT_LOOKUP, GS_CPU(rip), 0);
+    s->exit_miss = make_miss(j, &e);
     s->exit_rip = make_way_out(&e, common, JIT_EXIT_LOOKUP, 0, 0);
-    s->exit_poll = s->exit_miss;
+    s->exit_poll = make_way_out(&e, common, JIT_EXIT_LOOKUP, GS_CPU(rip), 0);
     s->exit_poll_dead = make_way_out(&e, common, JIT_EXIT_POLL_DEAD, GS_CPU(rip), 0);
     s->exit_fpu = make_way_out(&e, common, JIT_EXIT_FPU, GS_CPU(rip), 0);
     s->exit_signal = make_way_out(&e, common, JIT_EXIT_SIGNAL, 0, 0);

@@ -30,15 +30,20 @@ void tr_mark(Tr *t, unsigned k)
 static bool wants_vec(const X86Row *r) { return r->emit == EMIT_COPY && r->cls & (CL_SSE | CL_AVX); }
 static bool wants_fpu(const X86Row *r) { return r->emit == EMIT_COPY && r->cls & (CL_X87 | CL_MMX); }
 
+/* Kernels touch x87 only to save and clear it: not worth loading the state. */
+static bool kernel_mode(const Tr *t) { return t->mode & MODE_LMA && !(t->mode & MODE_CPL); }
+
 static void add_insn(Tr *t, X86Insn *i, unsigned off)
 {
     TInsn *x = &t->t[t->n++];
 
     *x = (TInsn) { .i = i, .row = x86_row(i), .raw = t->page + off, .off = off, .next = off + i->len };
     fl_effects(x);
-    if (wants_fpu(x->row))
-        t->uses = USES_FPU;
-    else if (wants_vec(x->row) && !t->uses)
+    if (wants_fpu(x->row)) {
+        if (!kernel_mode(t))
+            t->uses = USES_FPU;
+    }
+    if (wants_vec(x->row) && !t->uses)
         t->uses = USES_VEC;
 }
 
