@@ -237,6 +237,8 @@ static bool build(Cli *cli, Machine *m, Services *s, X86Model **model, GError **
         return err_prefix(err, "-cpu %s", cli->cpu ? cli->cpu : "");
     if (cfg->cores)
         x86_model_set_topology(*model, cfg->cores, cfg->threads);
+    cfg->serial_screen = cli->nographic ||
+        !g_strcmp0(g_hash_table_lookup(cli->machine_opts, "graphics"), "off");
     cfg->type = cli->machine_type;
     cfg->cpu_model = *model;
     cfg->ram_size = cli->ram_size ? cli->ram_size : default_ram();

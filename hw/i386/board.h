@@ -33,6 +33,7 @@ typedef struct MachineConfig {  /* strings are not owned by the board; NULL: def
     GPtrArray *nics;            /* char *: "e1000,netdev=n0,mac=..", created in order after VGA; or NULL */
     const char *serial[BOARD_SERIALS];  /* chardev ids (kind "chardev" back-ends); NULL: no port */
     const char *parallel[BOARD_PARALLELS];
+    bool serial_screen;         /* -nographic, -machine graphics=off: the BIOS screen on COM1 too */
     bool usb;                   /* -usb or -machine usb=on: PIIX3 UHCI at 00:01.2 */
     bool no_acpi, no_hpet;
     bool nodefaults;

@@ -409,6 +409,10 @@ static bool add_boot_files(Pc *pc, GError **err)
     }
     if (order && !add_file(pc, "bootorder", order, strlen(order) + 1, err))
         return false;
+    /* SeaBIOS then shows its text screen on the first serial port too. */
+    st16_le(word, 0x3f8);
+    if (pc->cfg.serial_screen && pc->cfg.serial[0] && !add_file(pc, "etc/sercon-port", word, 2, err))
+        return false;
     st16_le(word, MAX(pc->cfg.splash_time, 0));
     if (pc->cfg.splash_time > 0 && !add_file(pc, "etc/boot-menu-wait", word, 2, err))
         return false;
