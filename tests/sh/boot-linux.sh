@@ -1,5 +1,5 @@
 # boot-linux: Debian's kernel and a busybox initramfs boot, run commands and power off with status 0.
-. "$QUERN_SRC/tests/sh/boot-lib.sh"
+. "$QUERN_SRC/tests/sh/lib/boot.sh"
 need_kernel
 echo 'echo "sum $((6 * 7))"; sha256sum /bin/busybox | cut -c1-8; poweroff -f' > "$tmp/script"
 initramfs "$tmp/script"

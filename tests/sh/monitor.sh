@@ -1,5 +1,5 @@
 # monitor: HMP commands over a unix socket: texts scripts match, memory and ports, save and load.
-. "$QUERN_SRC/tests/sh/boot-lib.sh"
+. "$QUERN_SRC/tests/sh/lib/boot.sh"
 command -v socat >/dev/null || skip "no socat"
 "$QUERN" -display none -nodefaults -machine pc -accel interp -m 16 -S -name guest1 \
     -monitor "unix:$tmp/mon,server,nowait" </dev/null &

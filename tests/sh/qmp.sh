@@ -1,5 +1,5 @@
 # qmp: negotiation, errors, run control with its events, HMP pass-through, devices, over stdio.
-. "$QUERN_SRC/tests/sh/boot-lib.sh"
+. "$QUERN_SRC/tests/sh/lib/boot.sh"
 send() { printf '%s\n' "$1"; sleep 0.2; }
 {
     send '{"execute": "query-status"}'

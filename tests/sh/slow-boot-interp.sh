@@ -1,5 +1,5 @@
 # slow-boot-interp: the same guest on the interpreter, with one and two CPUs; then a reboot is seen as one.
-. "$QUERN_SRC/tests/sh/boot-lib.sh"
+. "$QUERN_SRC/tests/sh/lib/boot.sh"
 need_kernel
 echo 'poweroff -f' > "$tmp/script"
 initramfs "$tmp/script"

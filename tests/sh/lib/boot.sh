@@ -1,4 +1,4 @@
-# boot-lib: what the boot tests share; sourced. Needs QUERN, QUERN_SRC (scripts/run-tests.py sets them).
+# boot: what the boot tests share; sourced. Needs QUERN, QUERN_SRC (scripts/run-tests.py sets them).
 tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
 skip() { echo "skipped: $*"; exit 77; }
 fail() { echo "failed: $*"; [ ! -f "$tmp/serial" ] || tail -25 "$tmp/serial"; exit 1; }
