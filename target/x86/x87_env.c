@@ -190,22 +190,23 @@ BODY1(frstor, op_frstor);
 
 void x87_put_legacy(X86Cpu *c, uint8_t *b, bool wide)
 {
-    const X87 *f = &c->x87;
+    static const X87 none;
+    const X87 *f = &c->x87, *p = f->sw & SW_ES ? f : &none;     /* pointers only matter to a pending exception */
     unsigned k;
 
     st16_le(b, f->cw);
     st16_le(b + 2, x87_sw(c));
     b[4] = ~f->empty;
     b[5] = 0;
-    st16_le(b + 6, f->fop);
+    st16_le(b + 6, p->fop);
     if (wide) {
-        st64_le(b + 8, f->fip);
-        st64_le(b + 16, f->fdp);
+        st64_le(b + 8, p->fip);
+        st64_le(b + 16, p->fdp);
     } else {
-        st32_le(b + 8, f->fip);
-        st32_le(b + 12, f->fcs);
-        st32_le(b + 16, f->fdp);
-        st32_le(b + 20, f->fds);
+        st32_le(b + 8, p->fip);
+        st32_le(b + 12, p->fcs);
+        st32_le(b + 16, p->fdp);
+        st32_le(b + 20, p->fds);
     }
     for (k = 0; k < 8; k++) {
         st64_le(b + 32 + 16 * k, x87_st(c, k)->mant);
@@ -242,7 +243,7 @@ uint64_t x87_legacy_area(X86Cpu *c, const X86Insn *i, unsigned size, unsigned al
     uint64_t va = x86_ea(c, i, size, write);
 
     if (va & (align - 1)) {
-        bool outside = c->mode & MODE_CS64 && i->seg == S_SS && (uint64_t)((int64_t)(va << 16) >> 16) != va;
+        bool outside = align == 16 && c->mode & MODE_CS64 && i->seg == S_SS && (uint64_t)((int64_t)(va << 16) >> 16) != va;
 
         x86_raise_err(c, outside ? EXC_SS : EXC_GP, 0);
     }

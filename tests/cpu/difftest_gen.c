@@ -132,8 +132,8 @@ static const char *const never[] = {    /* leave user mode, or depend on what is
     "(bad)", "(nm)", "int", "int1", "int3", "into", "hlt", "syscall", "sysenter", "sysexit", "sysret", "cpuid", "rdtsc", "rdtscp",
     "rdrand", "rdseed", "rdpid", "rdpmc", "sgdt", "sidt", "sldt", "str", "smsw", "lar", "lsl", "verr", "verw", "rdfsbase", "rdgsbase",
     "wrfsbase", "wrgsbase", "popf", "iret", "retf", "xgetbv", "monitor", "mwait", "monitorx", "mwaitx", "clzero", "in", "out", "ins",
-    "outs", "cli", "sti", "lfs", "lgs", "lss", "lds", "les", "arpl", "xsave", "xsavec", "xsaveopt", "xrstor", "ud0", "ud1", "ud2",
-    "fxsave", "fnsave", "fnstenv", "rdsspq", "serialize", "invd", "vmcall", "vmmcall", "clflush", "clflushopt", "clwb", "enter", NULL
+    "outs", "cli", "sti", "lfs", "lgs", "lss", "lds", "les", "arpl", "ud0", "ud1", "ud2",
+    "rdsspq", "serialize", "invd", "vmcall", "vmmcall", "clflush", "clflushopt", "clwb", "enter", NULL
 };
 
 const char *const dt_x87_functions[] = { "f2xm1", "fyl2x", "fyl2xp1", "fpatan", "fsin", "fcos", "fsincos", "fptan", NULL };
@@ -277,6 +277,10 @@ static void put_memory(DtGen *g, Enc *e, const Form *f, const DtCase *k)
         put(e, reg | 6, 1);
         put(e, next64(g), 2);
         return;
+    }
+    if (f->r && (!strncmp(f->r->mnemonic, "xs", 2) || !strncmp(f->r->mnemonic, "xr", 2))) {
+        target = DT_ARENA + (target & 0xfc0);   /* images that fit and are aligned */
+        kind = 0;
     }
     if (f->vsib || kind < 4) {                  /* absolute, perhaps with a (vector) index */
         put(e, reg | 4, 1);
