@@ -20,12 +20,14 @@ struct ChardevSet {
     GPtrArray *list;            /* of Chardev *, owned, creation order */
     ChardevHooks hooks;
     uint8_t escape;
+    const ChardevConsoleOps *console_ops;
+    void *console_opaque;
     unsigned serial;            /* for ids nobody gave */
 };
 
 static const ChardevClass *const classes[] = {
     &chardev_file, &chardev_null, &chardev_pipe, &chardev_pty, &chardev_ringbuf, &chardev_serial,
-    &chardev_socket, &chardev_stdio, &chardev_udp,
+    &chardev_socket, &chardev_stdio, &chardev_udp, &chardev_vc,
 };
 
 /* ---- front-end side ---- */
@@ -289,6 +291,18 @@ ChardevSet *chardevs_new(const ChardevHooks *hooks)
 const ChardevHooks *chardevs_hooks(const ChardevSet *set)
 {
     return &set->hooks;
+}
+
+void chardevs_set_consoles(ChardevSet *set, const ChardevConsoleOps *ops, void *opaque)
+{
+    set->console_ops = ops;
+    set->console_opaque = opaque;
+}
+
+const ChardevConsoleOps *chardevs_consoles(const ChardevSet *set, void **opaque)
+{
+    *opaque = set->console_opaque;
+    return set->console_ops;
 }
 
 uint8_t chardevs_escape(const ChardevSet *set)

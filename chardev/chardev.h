@@ -73,6 +73,15 @@ ChardevSet *chardevs_new(const ChardevHooks *hooks);    /* hooks are copied; NUL
 void chardevs_free(ChardevSet *set);                    /* closes all; front-ends become unattached */
 void chardevs_set_escape(ChardevSet *set, uint8_t ch);   /* -echr; 0: no escape key */
 Chardev *chardev_find(ChardevSet *set, const char *id);
+/* What makes the screens of the "vc" back-end (ui/textconsole.h); without it vc is an error. */
+typedef struct ChardevConsoleOps {
+    /* Returns the console; typed bytes go to input(chr, ...). cols, rows 0: default. */
+    void *(*open)(void *opaque, const char *label, int cols, int rows,
+                  void (*input)(void *chr, const uint8_t *buf, size_t len), void *chr);
+    void (*write)(void *console, const uint8_t *buf, size_t len);
+    void (*close)(void *console);
+} ChardevConsoleOps;
+void chardevs_set_consoles(ChardevSet *set, const ChardevConsoleOps *ops, void *opaque);
 /* Calls fn for each, in creation order. */
 void chardev_foreach(ChardevSet *set, void (*fn)(void *opaque, Chardev *chr), void *opaque);
 const char *chardev_id(const Chardev *chr);

@@ -67,6 +67,7 @@ size_t mux_write(ChardevMux *m, ChardevFe *fe, const uint8_t *buf, size_t len);
 void mux_focus(ChardevMux *m, ChardevFe *fe);
 const ChardevHooks *chardevs_hooks(const ChardevSet *set);
 uint8_t chardevs_escape(const ChardevSet *set);
+const ChardevConsoleOps *chardevs_consoles(const ChardevSet *set, void **opaque);      /* NULL: none */
 
 /* A pair of file descriptors watched by the main loop; embedded in back-ends. */
 typedef struct ChrFd {
@@ -85,6 +86,6 @@ size_t chr_fd_write(ChrFd *f, const uint8_t *buf, size_t len);
 void chr_fd_stop(ChrFd *f);                     /* forgets and closes both */
 
 extern const ChardevClass chardev_null, chardev_ringbuf, chardev_stdio, chardev_pty, chardev_file, chardev_pipe,
-    chardev_socket, chardev_serial, chardev_udp;
+    chardev_socket, chardev_serial, chardev_udp, chardev_vc;
 
 #endif

@@ -8,6 +8,7 @@
 #include "net/net.h"
 #include "softmmu/accel.h"
 #include "ui/display.h"
+#include "ui/textconsole.h"
 
 /* --- hooks the back-ends call --- */
 
@@ -119,6 +120,20 @@ static bool make_vc(Services *s, const char *id, const char **out)
     return make_short(s, "-serial", "null", id, out, &e);
 }
 
+/* The monitor has a text console in the window unless the user placed it; before the serial port's: Ctrl-Alt-2. */
+static bool make_default_monitor(Services *s, Cli *cli, GError **err)
+{
+    bool hidden = cli->nographic || cli->daemonize || (cli->display && g_str_has_prefix(cli->display, "none"));
+    const char *id;
+
+    if (hidden || cli->cfg.nodefaults || cli->monitors->len || cli->mons->len || cli->qmps->len)
+        return true;
+    if (!make_short(s, "-monitor", "vc", "compat_monitor0", &id, err))
+        return false;
+    g_ptr_array_add(s->monitor_chrs, chardev_find(s->chardevs, id));
+    return true;
+}
+
 static bool make_ports(Services *s, Cli *cli, GError **err)
 {
     MachineConfig *cfg = &cli->cfg;
@@ -186,6 +201,25 @@ static bool refuse_missing(Cli *cli, GError **err)
     return true;
 }
 
+/* Text consoles of the vc back-end, as the chardev folder asks for them. */
+static void *vc_open(void *ui, const char *label, int cols, int rows,
+                     void (*input)(void *chr, const uint8_t *buf, size_t len), void *chr)
+{
+    return textconsole_new(ui, label, cols, rows, input, chr);
+}
+
+static void vc_write(void *console, const uint8_t *buf, size_t len)
+{
+    textconsole_write(console, buf, len);
+}
+
+static void vc_close(void *console)
+{
+    textconsole_free(console);
+}
+
+static const ChardevConsoleOps vc_ops = { vc_open, vc_write, vc_close };
+
 bool services_new(Services *s, Cli *cli, Machine *m, GError **err)
 {
     ChardevHooks ch = { .quit = hook_quit, .sync_disks = hook_sync, .created = hook_chr_created,
@@ -200,6 +234,7 @@ bool services_new(Services *s, Cli *cli, Machine *m, GError **err)
     s->monitor_chrs = g_ptr_array_new();
     s->ui = ui_new();
     s->chardevs = chardevs_new(&ch);
+    chardevs_set_consoles(s->chardevs, &vc_ops, s->ui);
     s->block = block_graph_new(NULL);
     ui_set_hooks(s->ui, &uh);
     block_graph_set_error_hook(s->block, block_error, m);
@@ -214,7 +249,8 @@ bool services_new(Services *s, Cli *cli, Machine *m, GError **err)
         chardevs_set_escape(s->chardevs, cli->echr);
     if (cli->keyboard && !ui_set_layout(s->ui, cli->keyboard, err))
         return err_prefix(err, "-k");
-    return refuse_missing(cli, err) && make_chardevs(s, cli, err) && make_ports(s, cli, err) &&
+    return refuse_missing(cli, err) && make_chardevs(s, cli, err) &&
+           make_default_monitor(s, cli, err) && make_ports(s, cli, err) &&
            make_objects(s, cli, err);
 }
 

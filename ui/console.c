@@ -10,7 +10,7 @@ static void first_surface(Console *con)
     console_resize(con, 640, 480);
 }
 
-Console *console_new(Ui *ui, const char *label, const ConsoleOps *ops, void *opaque)
+static Console *make(Ui *ui, const char *label, const ConsoleOps *ops, void *opaque, bool graphic)
 {
     static const ConsoleOps none;
     Console *con = g_new0(Console, 1);
@@ -19,19 +19,29 @@ Console *console_new(Ui *ui, const char *label, const ConsoleOps *ops, void *opa
     con->label = g_strdup(label);
     con->ops = ops ? ops : &none;
     con->opaque = opaque;
-    con->graphic = true;
+    con->graphic = graphic;
     pixman_region32_init(&con->damage);
     first_surface(con);
     if (ui) {
         /* graphic screens come before text ones, so that number 0 is the guest's */
-        guint at = 0;
+        guint at = graphic ? 0 : ui->consoles->len;
 
-        while (at < ui->consoles->len && ((Console *)ui->consoles->pdata[at])->graphic)
+        while (graphic && at < ui->consoles->len && ((Console *)ui->consoles->pdata[at])->graphic)
             at++;
         g_ptr_array_insert(ui->consoles, at, con);
         ui_consoles_changed(ui);
     }
     return con;
+}
+
+Console *console_new(Ui *ui, const char *label, const ConsoleOps *ops, void *opaque)
+{
+    return make(ui, label, ops, opaque, true);
+}
+
+Console *console_new_text(Ui *ui, const char *label, const ConsoleOps *ops, void *opaque)
+{
+    return make(ui, label, ops, opaque, false);
 }
 
 void console_free(Console *con)
@@ -191,6 +201,14 @@ const ConsoleCell *console_text(Console *con, int *cols, int *rows, int *cursor_
     *cursor_y = con->text_y;
     *cursor_on = con->text_cursor;
     return con->cells;
+}
+
+void console_key(Console *con, KeyCode k, bool down)
+{
+    if (con->ops->key)
+        con->ops->key(con->opaque, k, down);
+    else if (con->ui)
+        ui_key(con->ui, k, down);
 }
 
 const struct ConsoleCursor *console_cursor(const Console *con)

@@ -32,10 +32,13 @@ typedef struct ConsoleOps {     /* each may be NULL */
     void (*update)(void *opaque);               /* draw what changed; report it with console_damage */
     void (*invalidate)(void *opaque);           /* forget what was drawn: the next update draws all */
     void (*wish_size)(void *opaque, int w, int h);      /* the window has this many pixels now */
+    void (*key)(void *opaque, KeyCode k, bool down);    /* a text console types for itself */
 } ConsoleOps;
 
 /* label: "VGA". ui NULL: a console nobody can see (tests). The first graphic console is number 0. */
 Console *console_new(Ui *ui, const char *label, const ConsoleOps *ops, void *opaque);
+/* The same for a text console: listed after the graphic ones. */
+Console *console_new_text(Ui *ui, const char *label, const ConsoleOps *ops, void *opaque);
 void console_free(Console *con);
 /*
  * Gives the console a surface (x8r8g8b8 for all users; reference taken) and drops the grid of cells.
@@ -112,6 +115,8 @@ void input_set_leds(InputHandler *h, bool scroll, bool num, bool caps);
 void ui_leds(Ui *ui, bool *scroll, bool *num, bool *caps);
 
 void ui_key(Ui *ui, KeyCode k, bool down);      /* repeats of a held key pass through */
+/* A key typed while con is shown: to the guest, or to the text console. */
+void console_key(Console *con, KeyCode k, bool down);
 void ui_release_keys(Ui *ui);                   /* focus lost */
 void ui_rel(Ui *ui, int dx, int dy);
 void ui_abs(Ui *ui, int x, int y, int w, int h);        /* pixel x, y of a w x h picture; clamped */

@@ -23,7 +23,8 @@
 enum { UK_DOWN = KEY_DOWN, UK_UP = KEY_UP, UK_LEFT = KEY_LEFT, UK_RIGHT = KEY_RIGHT, UK_HOME = KEY_HOME,
        UK_END = KEY_END, UK_PGUP = KEY_PGUP, UK_PGDN = KEY_PGDN, UK_INSERT = KEY_INSERT, UK_DELETE = KEY_DELETE,
        UK_BACKSPACE = KEY_BACKSPACE, UK_TAB = KEY_TAB, UK_F1 = KEY_F1, UK_F11 = KEY_F11, UK_F12 = KEY_F12,
-       UK_KP_ENTER = KEY_KP_ENTER, UK_ESC = KEY_ESC, UK_NONE = KEY_NONE };
+       UK_KP_ENTER = KEY_KP_ENTER, UK_ESC = KEY_ESC, UK_NONE = KEY_NONE,
+       UK_SHIFT = KEY_SHIFT, UK_CTRL = KEY_CTRL, UK_ALT_R = KEY_ALT_R };
 
 #include <curses.h>
 
@@ -323,6 +324,20 @@ static bool menu_key(CursesDisplay *s, wint_t ch)
     return true;
 }
 
+static void type_text_console(Console *con, const KeyStroke *k)
+{
+    const struct { bool on; int key; } mods[] = { { k->shift, UK_SHIFT }, { k->ctrl, UK_CTRL }, { k->altgr, UK_ALT_R } };
+
+    for (unsigned i = 0; i < ARRAY_LEN(mods); i++)
+        if (mods[i].on)
+            console_key(con, (KeyCode)mods[i].key, true);
+    console_key(con, k->key, true);
+    console_key(con, k->key, false);
+    for (unsigned i = 0; i < ARRAY_LEN(mods); i++)
+        if (mods[i].on)
+            console_key(con, (KeyCode)mods[i].key, false);
+}
+
 static void one_key(CursesDisplay *s, int kind, wint_t ch)
 {
     KeyStroke k;
@@ -356,8 +371,12 @@ static void one_key(CursesDisplay *s, int kind, wint_t ch)
             alt = true;
         }
     }
-    if (stroke_of(s, kind, ch, &k))
+    if (!stroke_of(s, kind, ch, &k))
+        return;
+    if (console_is_graphic(s->con))
         ui_stroke(s->ui, &k, alt);
+    else
+        type_text_console(s->con, &k);
 }
 
 static gboolean on_input(gint fd, GIOCondition cond, gpointer opaque)

@@ -127,6 +127,17 @@ bool key_for_char(const char *layout, uint32_t ch, KeyStroke *out)
     return find(own, ch, NULL, out) || find(us, ch, own, out);
 }
 
+uint32_t key_char(const char *layout, KeyCode k, bool shift, bool altgr)
+{
+    const MapKey *maps[] = { layout_map(layout), us };
+
+    for (unsigned i = 0; i < ARRAY_LEN(maps); i++)
+        for (const MapKey *m = maps[i]; m && m->key != KEY_NONE; m++)
+            if (m->key == k)
+                return altgr ? m->altgr : shift ? m->shift : m->plain;
+    return 0;
+}
+
 /* Keysyms that are no characters (X11 keysymdef.h values). */
 static const struct { uint16_t sym; KeyCode key; } special[] = {
     { 0xff08, KEY_BACKSPACE }, { 0xff09, KEY_TAB }, { 0xfe20, KEY_TAB }, { 0xff0d, KEY_RET }, { 0xff13, KEY_PAUSE },

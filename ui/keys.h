@@ -35,6 +35,8 @@ KeyCode key_by_evdev(unsigned code);
 /* Key and shift/altgr state that type a character (Unicode) on a keyboard layout: ui/keymap.c. */
 typedef struct KeyStroke { KeyCode key; bool shift, altgr, ctrl; } KeyStroke;
 bool key_for_char(const char *layout, uint32_t ch, KeyStroke *out);
+/* What a key types with these modifiers; 0: nothing. */
+uint32_t key_char(const char *layout, KeyCode k, bool shift, bool altgr);
 /* X keysym (as VNC sends) to key on a layout; KEY_NONE: no such key there. */
 KeyCode key_for_keysym(const char *layout, uint32_t keysym);
 bool key_layout_known(const char *layout);      /* "en-us", "de", "fr" ... */

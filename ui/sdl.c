@@ -207,10 +207,11 @@ static void on_motion(SdlDisplay *s, const SDL_MouseMotionEvent *e)
     if (ui_pointer_is_absolute(s->ui)) {
         int cw = console_width(s->con), ch = console_height(s->con);
 
-        if (s->view.w <= 0 || s->view.h <= 0)
+        if (s->view.w <= 1 || s->view.h <= 1)
             return;
-        ui_abs(s->ui, (int)((e->x - s->view.x + 0.5) * cw / s->view.w), (int)((e->y - s->view.y + 0.5) * ch / s->view.h),
-               cw, ch);
+        /* corner pixels of the view are corner pixels of the guest, at every scale */
+        ui_abs(s->ui, (int)lround((double)(e->x - s->view.x) * (cw - 1) / (s->view.w - 1)),
+               (int)lround((double)(e->y - s->view.y) * (ch - 1) / (s->view.h - 1)), cw, ch);
     } else if (s->grabbed) {
         ui_rel(s->ui, e->xrel, e->yrel);
     } else {
@@ -320,7 +321,7 @@ static bool combination(SdlDisplay *s, SDL_Scancode sc)
         char *text = SDL_GetClipboardText();
 
         ui_release_keys(s->ui);
-        if (text && *text)
+        if (text && *text && console_is_graphic(s->con))
             ui_type_text(s->ui, text);
         SDL_free(text);
         break;
@@ -345,7 +346,9 @@ static bool combination(SdlDisplay *s, SDL_Scancode sc)
 
 static void on_key(SdlDisplay *s, const SDL_KeyboardEvent *e, bool down)
 {
-    bool mods = (SDL_GetModState() & s->grab_mod) == s->grab_mod;
+    /* the event's own modifiers: SDL_GetModState() is ahead of the events still in the queue */
+    unsigned state = e->keysym.mod;
+    bool mods = (state & s->grab_mod) == s->grab_mod;
 
     if (down && mods && combination(s, e->keysym.scancode)) {
         s->combo = true;
@@ -353,10 +356,10 @@ static void on_key(SdlDisplay *s, const SDL_KeyboardEvent *e, bool down)
         return;
     }
     if (s->combo) {                     /* swallow until the modifiers are up */
-        s->combo = SDL_GetModState() & s->grab_mod;
+        s->combo = state & s->grab_mod;
         return;
     }
-    ui_key(s->ui, key_of(e->keysym.scancode), down);
+    console_key(s->con, key_of(e->keysym.scancode), down);
 }
 
 /* ---- window ---- */

@@ -1,5 +1,6 @@
 /* test-ui: consoles and listeners, the input door, keys and layouts, displays that fall back. */
 #include "ui/display.h"
+#include "ui/textconsole.h"
 #include "util/bytes.h"
 
 #include <stdlib.h>
@@ -160,6 +161,48 @@ static void layouts_type_their_characters(void)
     g_assert_cmpint(key_for_keysym("en-us", 0x12345), ==, KEY_NONE);
 }
 
+static void typed(void *o, const uint8_t *b, size_t n) { g_string_append_len(o, (const char *)b, n); }
+
+static void text_console_draws_and_types(void)
+{
+    Ui *ui = ui_new();
+    GString *in = g_string_new("");
+    TextConsole *t = textconsole_new(ui, "monitor", 20, 4, typed, in);
+    Console *vga = console_new(ui, "VGA", NULL, NULL), *con = ui_console(ui, 1);
+    g_autofree char *text = NULL, *again = NULL;
+    uint8_t junk[3000];
+
+    g_assert_true(ui_console(ui, 0) == vga);            /* the guest's screen comes first */
+    g_assert_cmpint(console_width(con), ==, 160);
+    textconsole_write(t, (const uint8_t *)"one\r\ntwo\033[1;1HO\033[2;3H\033[K\xe2\x94\x80", 27);
+    console_refresh(con);
+    text = console_copy_text(con);
+    g_assert_cmpstr(text, ==, "One\ntw\u2500\n\n\n");
+    for (int i = 0; i < 6; i++)
+        textconsole_write(t, (const uint8_t *)"\r\nline", 6);
+    console_refresh(con);
+    again = console_copy_text(con);
+    g_assert_cmpstr(again, ==, "line\nline\nline\nline\n");
+    console_key(con, KEY_SHIFT, true);
+    console_key(con, KEY_A, true);
+    console_key(con, KEY_SHIFT, false);
+    console_key(con, KEY_CTRL, true);
+    console_key(con, KEY_C, true);
+    console_key(con, KEY_CTRL, false);
+    console_key(con, KEY_UP, true);
+    g_assert_cmpstr(in->str, ==, "A\003\033[A");
+    for (int i = 0; i < 300; i++) {                     /* whatever is printed stays inside the grid */
+        for (unsigned k = 0; k < sizeof junk; k++)
+            junk[k] = k % 7 ? g_test_rand_int_range(0, 256) : "\033[;9AB@PHJKm"[g_test_rand_int_range(0, 14)];
+        textconsole_write(t, junk, sizeof junk);
+        console_refresh(con);
+    }
+    textconsole_free(t);
+    console_free(vga);
+    ui_free(ui);
+    g_string_free(in, TRUE);
+}
+
 static void unknown_displays_suggest(void)
 {
     Ui *ui = ui_new();
@@ -205,6 +248,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ui/input", input_goes_to_the_active_device);
     g_test_add_func("/ui/keys", keys_are_found_by_every_name);
     g_test_add_func("/ui/layouts", layouts_type_their_characters);
+    g_test_add_func("/ui/text-console", text_console_draws_and_types);
     g_test_add_func("/ui/unknown-display", unknown_displays_suggest);
     g_test_add_func("/ui/fall-back", wanted_display_falls_back);
     return g_test_run();
