@@ -256,7 +256,7 @@ static Block *build(Interp *e, const X86Fetch *f, uint64_t lin)
         at += i->len;
         i->end = at - off;
         cls = x86_row(i)->cls;
-        if (cls & (CL_BR | CL_END))
+        if (cls & (CL_BR | CL_END | CL_IO))    /* a port access may change the memory map */
             break;
     }
     b->len = at - off;
