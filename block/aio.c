@@ -13,7 +13,7 @@
 #include "block/file_int.h"
 #include "block/graph_int.h"
 
-enum { INLINE_MAX = 64 * 1024, PIECES = 16, DEPTH = 256 };
+enum { INLINE_MAX = 64 * 1024, DEPTH = 256 };
 
 typedef struct BlockAio {
     FileAio kind;
@@ -170,21 +170,6 @@ static bool aligned(const BlockReq *r, uint64_t off, uint32_t align)
     return !(bits & (align - 1));
 }
 
-static bool read_cached(BlockReq *r, BlockNode *n, uint64_t off)
-{
-    struct iovec io[PIECES];
-    size_t covered;
-    int k;
-
-    if (n->align > 1 || r->bytes > INLINE_MAX)
-        return false;
-    k = vec_slice((BlockVec) { r->iov, r->niov, 0 }, r->bytes, io, PIECES, &covered);
-    if (covered != r->bytes || preadv2(block_file_fd(n), io, k, off, RWF_NOWAIT) != (ssize_t)r->bytes)
-        return false;
-    block_req_done(r, 0);
-    return true;
-}
-
 bool block_aio_submit(BlockReq *r)
 {
     bool write = r->type == REQ_WRITE;
@@ -193,11 +178,13 @@ bool block_aio_submit(BlockReq *r)
 
     if ((r->type != REQ_READ && !write) || !r->bytes || (write && (r->flags & BLOCK_REQ_FUA)))
         return false;
+    if (!write && r->bytes <= INLINE_MAX && !block_read_now(r->node, off, r->bytes, (BlockVec) { r->iov, r->niov, 0 })) {
+        block_req_done(r, 0);
+        return true;
+    }
     n = bottom(r->node, &off, r->bytes, write);
     if (!n || !range_ok(off, r->bytes, n->size))
         return false;
-    if (!write && read_cached(r, n, off))
-        return true;
     FileNode *f = n->priv;
     if (f->aio == FILE_AIO_THREADS || (n->align > 1 && !aligned(r, off, n->align)) || r->niov > 1024)
         return false;

@@ -41,6 +41,9 @@ typedef void BlockErrorHook(void *opaque, const BlockErrorInfo *info);
 void block_graph_set_error_hook(BlockGraph *g, BlockErrorHook *fn, void *opaque);
 /* The machine runs again: requests held back by werror=stop are issued again, in order. */
 void block_graph_resume(BlockGraph *g);
+/* The guest opened or closed the tray of a removable drive (event DEVICE_TRAY_MOVED). */
+typedef void BlockTrayHook(void *opaque, BlockDev *dev, bool open);
+void block_graph_set_tray_hook(BlockGraph *g, BlockTrayHook *fn, void *opaque);
 /* Waits for every request of every drive, and flushes every drive. 0 or -errno of the first failure. */
 int block_graph_drain_all(BlockGraph *g);
 int block_graph_flush_all(BlockGraph *g);
@@ -164,7 +167,7 @@ int block_dev_flush_sync(BlockDev *dev);
 bool block_dev_change_medium(BlockDev *dev, const char *filename, const char *format, GError **err);
 bool block_dev_insert_node(BlockDev *dev, const char *node_name, GError **err);
 bool block_dev_eject(BlockDev *dev, bool force, GError **err);      /* removes the medium */
-/* The guest opened or closed the tray (START STOP UNIT): medium stays, events follow. */
+/* The guest opened or closed the tray (START STOP UNIT): the medium stays, the tray hook is told. */
 void block_dev_guest_tray(BlockDev *dev, bool open);
 
 /* ---- statistics ---- */

@@ -31,6 +31,8 @@ typedef struct BlockDriver {
     bool (*open)(BlockNode *n, GHashTable *opts, unsigned flags, GError **err);
     int (*close)(BlockNode *n);     /* 0 or -errno of the last flush */
     int (*read)(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v);
+    /* As read(), but -EAGAIN when the answer would have to wait for a disk or another thread. May be NULL. */
+    int (*read_now)(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v);
     int (*write)(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v, unsigned flags);
     int (*write_zeroes)(BlockNode *n, uint64_t off, uint64_t bytes, unsigned flags); /* -ENOTSUP: write them */
     int (*discard)(BlockNode *n, uint64_t off, uint64_t bytes);
@@ -85,6 +87,7 @@ extern const BlockDriver block_drv_file, block_drv_host_device, block_drv_host_c
 
 /* io.c: checked forms used by drivers on their children. */
 int block_read_vec(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v);
+int block_read_now(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v);
 int block_write_vec(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v, unsigned flags);
 
 /* file.c: below n lies a regular file, so bytes past its end read as zero. */

@@ -33,8 +33,10 @@ void block_req_done(BlockReq *r, int ret)
     r->ret = ret;
     g_mutex_lock(&ds->lock);
     g_queue_push_tail(&ds->finished, r);
-    g_cond_broadcast(&ds->cond);
-    g_source_set_ready_time(ds->source, 0);
+    if (ds->waiting)
+        g_cond_broadcast(&ds->cond);
+    if (ds->finished.length == 1)       /* else the source is awake already */
+        g_source_set_ready_time(ds->source, 0);
     g_mutex_unlock(&ds->lock);
 }
 
@@ -258,8 +260,10 @@ void block_dev_drain(BlockDev *dev)
         bool mine = false;
         for (GList *l = ds->finished.head; l && !mine; l = l->next)
             mine = ((BlockReq *)l->data)->dev == dev;
+        ds->waiting++;
         if (!mine)
             g_cond_wait(&ds->cond, &ds->lock);
+        ds->waiting--;
         g_mutex_unlock(&ds->lock);
     }
 }
@@ -438,6 +442,8 @@ bool block_dev_eject(BlockDev *dev, bool force, GError **err)
 void block_dev_guest_tray(BlockDev *dev, bool open)
 {
     trace(block_dev_tray, "%s open=%d", dev->name, open);
+    if (dev->devs->tray_hook)
+        dev->devs->tray_hook(dev->devs->tray_opaque, dev, open);
 }
 
 /* ---- all drives ---- */
@@ -503,6 +509,14 @@ void block_graph_set_error_hook(BlockGraph *g, BlockErrorHook *fn, void *opaque)
 
     ds->error_hook = fn;
     ds->error_opaque = opaque;
+}
+
+void block_graph_set_tray_hook(BlockGraph *g, BlockTrayHook *fn, void *opaque)
+{
+    BlockDevs *ds = *block_graph_devs(g);
+
+    ds->tray_hook = fn;
+    ds->tray_opaque = opaque;
 }
 
 static void restart(BlockDev *dev, GQueue *q)

@@ -7,12 +7,15 @@
 typedef struct BlockDevs {
     GMutex lock;                /* finished */
     GCond cond;
+    unsigned waiting;           /* threads in g_cond_wait on cond */
     GQueue finished;            /* BlockReq waiting for its callback */
     GSource *source;
     GList *all;                 /* BlockDev, in the order they were made */
     unsigned quiesced;
     BlockErrorHook *error_hook;
     void *error_opaque;
+    BlockTrayHook *tray_hook;
+    void *tray_opaque;
 } BlockDevs;
 
 typedef struct DevSource { GSource base; BlockDevs *devs; } DevSource;

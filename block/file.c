@@ -136,6 +136,19 @@ static int file_read(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v)
     return ret;
 }
 
+static int file_read_now(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v)
+{
+    FileNode *f = n->priv;
+    struct iovec io[MAX_PIECES];
+    size_t covered;
+    int k;
+
+    if (n->align > 1 || !range_ok(off, bytes, n->size))
+        return -EAGAIN;
+    k = vec_slice(v, bytes, io, MAX_PIECES, &covered);
+    return covered == bytes && preadv2(f->fd, io, k, off, RWF_NOWAIT) == (ssize_t)bytes ? 0 : -EAGAIN;
+}
+
 /* Caller holds the exclusive side of f->direct. */
 static int write_bounce(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v)
 {
@@ -441,6 +454,7 @@ int block_file_fd(BlockNode *n)
 
 #define FILE_OPS                                                                        \
     .kind = DRV_PROTOCOL, .open = file_open, .close = file_close, .read = file_read,     \
+    .read_now = file_read_now,                                                           \
     .write = file_write, .write_zeroes = file_write_zeroes, .discard = file_discard,     \
     .flush = file_flush, .status = file_status, .truncate = file_truncate,               \
     .allocated = file_allocated

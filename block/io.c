@@ -105,6 +105,15 @@ int block_read_vec(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v)
     return n->drv->read(n, off, bytes, v);
 }
 
+int block_read_now(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v)
+{
+    int ret = check_range(n, off, bytes);
+
+    if (ret)
+        return ret;
+    return n->drv->read_now ? n->drv->read_now(n, off, bytes, v) : -EAGAIN;
+}
+
 /* A raw disk nobody named a format for must not turn into an image by a guest's write. */
 static bool looks_like_format(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v)
 {

@@ -599,7 +599,7 @@ static const char *const qcow2_options[] = { "backing", "data-file", "lazy-refco
 
 const BlockDriver block_drv_qcow2 = {
     .name = "qcow2", .kind = DRV_FORMAT, .options = qcow2_options, .probe = qcow2_probe, .open = qcow2_open,
-    .close = qcow2_close, .read = qcow2_read, .write = qcow2_write, .write_zeroes = qcow2_write_zeroes,
+    .close = qcow2_close, .read = qcow2_read, .read_now = qcow2_read_now, .write = qcow2_write, .write_zeroes = qcow2_write_zeroes,
     .discard = qcow2_discard, .flush = qcow2_flush, .status = qcow2_status, .truncate = qcow2_truncate,
     .info = qcow2_info, .check = qcow2_check, .create_options = qcow2_create_options, .create = qcow2_create,
     .measure = qcow2_measure, .snap_list = qcow2_snap_list, .snap_create = qcow2_snap_create,

@@ -171,7 +171,7 @@ void qcow2_enter(Qcow2 *s)
 void qcow2_leave(Qcow2 *s)
 {
     g_mutex_lock(&s->lock);
-    if (--s->active == 0)
+    if (--s->active == 0 && s->exclusive)
         g_cond_broadcast(&s->cond);
     g_mutex_unlock(&s->lock);
 }

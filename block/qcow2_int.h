@@ -162,6 +162,7 @@ int qcow2_map(Qcow2 *s, uint64_t guest, uint64_t bytes, QType *type, uint64_t *e
 
 /* qcow2_io.c */
 int qcow2_read(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v);
+int qcow2_read_now(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v);
 int qcow2_write(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v, unsigned flags);
 int qcow2_write_zeroes(BlockNode *n, uint64_t off, uint64_t bytes, unsigned flags);
 int qcow2_discard(BlockNode *n, uint64_t off, uint64_t bytes);

@@ -77,6 +77,62 @@ int qcow2_read(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v)
     return ret;
 }
 
+/* Lock held: would qcow2_map() find its table without reading? */
+static bool table_cached(Qcow2 *s, uint64_t guest)
+{
+    uint64_t off = s->l1[guest >> (s->cluster_bits + s->l2_bits)] & OFF_MASK;
+
+    return !off || g_hash_table_contains(s->l2c.by_off, &off);
+}
+
+static int read_run_now(Qcow2 *s, uint64_t off, uint64_t bytes, BlockVec v, uint64_t *len)
+{
+    BlockNode *back = s->node->backing;
+    uint64_t entry, host;
+    QType type;
+    int ret = -EAGAIN;
+
+    if (!g_mutex_trylock(&s->lock))
+        return ret;
+    if (table_cached(s, off))
+        ret = qcow2_map(s, off, bytes, &type, &entry, &host, len);
+    g_mutex_unlock(&s->lock);
+    if (ret)
+        return ret;
+    if (type == Q_NORMAL)
+        return block_read_now(s->data_file, host, *len, v);
+    if (type == Q_COMPRESSED || (type == Q_UNALLOC && back && off + *len > block_node_size(back)))
+        return -EAGAIN;
+    if (type == Q_UNALLOC && back)
+        return block_read_now(back, off, *len, v);
+    vec_zero(v, *len);
+    return 0;
+}
+
+int qcow2_read_now(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v)
+{
+    Qcow2 *s = n->priv;
+    int ret = 0;
+
+    if (!g_mutex_trylock(&s->lock))
+        return -EAGAIN;
+    if (s->exclusive) {
+        g_mutex_unlock(&s->lock);
+        return -EAGAIN;
+    }
+    s->active++;
+    g_mutex_unlock(&s->lock);
+    while (bytes && !ret) {
+        uint64_t len = 0;
+        ret = read_run_now(s, off, bytes, v, &len);
+        off += len;
+        bytes -= MIN(len, bytes);
+        v = vec_adv(v, len);
+    }
+    qcow2_leave(s);
+    return ret;
+}
+
 /* ---- write ---- */
 static bool overlaps(Qcow2 *s, uint64_t start, uint64_t end)
 {

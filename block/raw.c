@@ -37,6 +37,11 @@ static int raw_read(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v)
     return block_read_vec(n->file, off + ((RawNode *)n->priv)->offset, bytes, v);
 }
 
+static int raw_read_now(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v)
+{
+    return block_read_now(n->file, off + ((RawNode *)n->priv)->offset, bytes, v);
+}
+
 static int raw_write(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v, unsigned flags)
 {
     if (flags & BLOCK_COMPRESSED)
@@ -113,7 +118,7 @@ static const char *const raw_options[] = { "offset", "size", NULL };
 
 const BlockDriver block_drv_raw = {
     .name = "raw", .kind = DRV_FORMAT, .options = raw_options, .open = raw_open, .close = raw_close,
-    .read = raw_read, .write = raw_write, .write_zeroes = raw_write_zeroes, .discard = raw_discard,
+    .read = raw_read, .read_now = raw_read_now, .write = raw_write, .write_zeroes = raw_write_zeroes, .discard = raw_discard,
     .status = raw_status, .length = raw_length, .truncate = raw_truncate, .resolve = raw_resolve,
     .create_options = raw_create_options, .create = raw_create, .measure = raw_measure,
 };

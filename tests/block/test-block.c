@@ -295,6 +295,39 @@ static void throttled_and_copy_on_read_drives_work(Fix *f, gconstpointer data)
     g_assert_false(st.allocated);
 }
 
+/* Reads answered at once and reads by workers agree, through an overlay on raw. */
+static void overlay_reads_agree(Fix *f, gconstpointer data)
+{
+    g_autofree char *base = make_file(f, "base", 1 << 20), *top = path_of(f, "top");
+    g_autoptr(GHashTable) o = block_opts_parse("size=2M,backing_file=base,backing_fmt=raw,cluster_size=4k", NULL, NULL);
+    g_autofree char *spec = g_strdup_printf("file=%s,format=qcow2,id=d", top);
+    g_autoptr(GError) err = NULL;
+    g_autofree char *img = g_malloc(1 << 20);
+    GRand *r = g_rand_new_with_seed(6);
+
+    for (int i = 0; i < 1 << 20; i++)
+        img[i] = g_rand_int(r);
+    g_assert_true(g_file_set_contents(base, img, 1 << 20, NULL));
+    g_assert_true(block_create(f->g, top, "qcow2", o, NULL, &err));
+    BlockDev *d = add(f, spec, &err);
+    g_assert_no_error(err);
+    for (int i = 0; i < 60; i++)
+        g_assert_cmpint(block_dev_pwrite(d, g_rand_int_range(r, 0, 4000) * 512, img + i * 999, 3000), ==, 0);
+    for (int i = 0; i < 500; i++) {
+        uint64_t off = g_rand_int_range(r, 0, (2 << 20) - 40000);
+        char a[40000], b[40000];
+        size_t len = g_rand_int_range(r, 1, sizeof a);
+        struct iovec io[2] = { { a, len / 3 }, { a + len / 3, len - len / 3 } };
+        Wait q = { 1, 0 };
+        block_dev_readv(d, off, io, 2, done, &q);
+        block_dev_drain(d);
+        g_assert_cmpint(q.ret, ==, 0);
+        g_assert_cmpint(block_dev_pread(d, off, b, len), ==, 0);
+        g_assert_cmpmem(a, len, b, len);
+    }
+    g_rand_free(r);
+}
+
 static void quiesce_holds_requests_until_released(Fix *f, gconstpointer data)
 {
     g_autofree char *p = make_file(f, "a", 65536);
@@ -316,6 +349,7 @@ int main(int argc, char **argv)
 #define T(fn) g_test_add("/block/" #fn, Fix, NULL, set_up, fn, tear_down)
     T(drive_write_then_read_returns_same);
     T(drive_range_past_end_is_einval);
+    T(overlay_reads_agree);
     T(engines_move_the_same_bytes);
     T(stop_policy_holds_until_resume);
     T(snapshot_drive_throws_writes_away);
