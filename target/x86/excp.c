@@ -477,8 +477,8 @@ bool x86_service(X86Cpu *c)
         c->vcpu.ops->init_reset(&c->vcpu);
         return true;
     }
-    if (irq & VCPU_IRQ_SIPI)
-        return start_ap(c);
+    if ((irq & VCPU_IRQ_SIPI) && start_ap(c))
+        return true;
     if (c->wait_sipi)
         return false;
     if ((irq & VCPU_IRQ_MCE) && take(c, VCPU_IRQ_MCE) && (c->cr4 & CR4_MCE))
