@@ -58,6 +58,7 @@ typedef struct DtOptions {
     const char *classes;        /* of "int x87 mmx sse avx", comma separated; NULL: all */
     const char *only;           /* mnemonic prefix, or NULL */
     bool align;                 /* EFLAGS.AC set now and then: the order of #AC and #PF is not modelled */
+    bool no_pointers;           /* nothing that shows x87 instruction pointers: generated code has the host's */
     bool jumps;                 /* forward branches between the others */
     bool compat;                /* 32-bit code now and then */
     bool always_compat;

@@ -152,6 +152,8 @@ static bool row_wanted(const DtGen *g, const X86Row *r)
         return false;
     if (!x86_model_has(g->model, r->feat))
         return false;
+    if (g->o.no_pointers && (!strcmp(r->mnemonic, "fnsave") || !strcmp(r->mnemonic, "fnstenv")))
+        return false;
     for (n = 0; n < 4; n++) {
         unsigned k = x86_opnds[r->ops[n]].kind;
 

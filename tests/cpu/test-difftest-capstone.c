@@ -418,6 +418,7 @@ int main(int argc, char **argv)
         o.exceptions = !no_exceptions;
         o.jumps = jumps;
         o.align = align;
+        o.no_pointers = engine && !strcmp(engine, "jit");
         o.raw_known = raw ? raw_known : NULL;
         missing = g_hash_table_new(g_str_hash, g_str_equal);
         i = run_cases(engine ? engine : "interp", &o, one >= 0 ? one : from, one >= 0 ? 1 : cases, verbose) != 0;
