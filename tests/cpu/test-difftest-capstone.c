@@ -6,6 +6,8 @@
  */
 #include "tests/cpu/difftest.h"
 
+#include "softmmu/accel.h"
+
 #include <capstone/capstone.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -365,11 +367,26 @@ static void print_missing(void)
 
 /* ---- as a test ---- */
 
-static void check_class(gconstpointer classes)
+static void check(const char *engine, const char *classes)
 {
-    DtOptions o = { .seed = 1, .max_insns = 8, .classes = classes, .compat = true, .exceptions = true, .jumps = true };
+    DtOptions o = { .seed = 1, .max_insns = 8, .classes = classes, .compat = true, .exceptions = true, .jumps = true,
+                    .no_pointers = !strcmp(engine, "jit") };
 
-    g_assert_cmpuint(run_cases("interp", &o, 0, 10000, false), ==, 0);
+    g_assert_cmpuint(run_cases(engine, &o, 0, 6000, false), ==, 0);
+}
+static void check_interp(gconstpointer classes) { check("interp", classes); }
+static void check_jit(gconstpointer classes)
+{
+    if (accel_find("jit"))
+        check("jit", classes);
+    else
+        g_test_skip("no jit in this build");
+}
+static void check_raw(void)
+{
+    DtOptions o = { .seed = 1, .max_insns = 1, .compat = true, .raw_known = raw_known };
+
+    g_assert_cmpuint(run_cases("interp", &o, 0, 5000, false), ==, 0);
 }
 
 int main(int argc, char **argv)
@@ -427,9 +444,11 @@ int main(int argc, char **argv)
     }
     g_test_init(&argc, &argv, NULL);
     for (i = 0; i < G_N_ELEMENTS(list); i++) {
-        g_autofree char *path = g_strdup_printf("/difftest/%s", list[i]);
+        g_autofree char *interp = g_strdup_printf("/difftest/interp/%s", list[i]), *jit = g_strdup_printf("/difftest/jit/%s", list[i]);
 
-        g_test_add_data_func(path, list[i], check_class);
+        g_test_add_data_func(interp, list[i], check_interp);
+        g_test_add_data_func(jit, list[i], check_jit);
     }
+    g_test_add_func("/difftest/raw", check_raw);
     return g_test_run();
 }
