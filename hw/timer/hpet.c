@@ -15,6 +15,8 @@ enum { TC_LEVEL = 1 << 1, TC_ENABLE = 1 << 2, TC_PERIODIC = 1 << 3, TC_PERIODIC_
        TC_WRITABLE = TC_LEVEL | TC_ENABLE | TC_PERIODIC | TC_SET_VALUE | TC_32BIT | TC_ROUTE };
 #define CAPABILITIES ((uint64_t)TICK_NS * 1000000 << 32 | 0x8086a001 | (TIMERS - 1) << 8)
 #define MIN_PERIOD_NS (50 * NS_PER_US)
+#define MAX_CATCH_UP_NS (100 * NS_PER_MS)       /* periodic ticks older than this are lost */
+#define CATCH_UP_GAP_NS (250 * NS_PER_US)       /* between ticks being made up for */
 #define FAR_FUTURE (INT64_MAX / 4)
 
 typedef struct HpetTimer {
@@ -81,6 +83,8 @@ static uint64_t ticks_left(const Hpet *s, const HpetTimer *t)
 {
     uint64_t left = t->compare - counter_now(s);
 
+    if (is_32bit(t) && (t->config & TC_PERIODIC) && (uint32_t)-left <= MAX_CATCH_UP_NS / TICK_NS)
+        return 0;
     if (is_32bit(t))
         return (uint32_t)left;
     return (int64_t)left < 0 && (int64_t)left > -(int64_t)(NS_PER_SEC / TICK_NS) ? 0 : left;
@@ -115,22 +119,39 @@ static void fire(Hpet *s, unsigned n)
     }
 }
 
+/* The next match of a periodic timer. On a busy host several may be due: they are made up for one
+   by one, far enough apart for the guest to take each, unless they are too old. */
+static void next_period(Hpet *s, unsigned n)
+{
+    HpetTimer *t = &s->t[n];
+    uint64_t behind = counter_now(s) - t->compare, period = t->period, steps = 1;
+    bool catch_up;
+
+    if (is_32bit(t)) {
+        behind = (uint32_t)behind;
+        period = (uint32_t)period;
+    }
+    if (!period)
+        return;
+    catch_up = behind >= period && behind <= MAX_CATCH_UP_NS / TICK_NS && period >= 2 * CATCH_UP_GAP_NS / TICK_NS;
+    if (!catch_up)
+        steps = behind / period + 1;
+    t->compare += steps * period;
+    if (is_32bit(t))
+        t->compare = (uint32_t)t->compare;
+    if (catch_up)
+        timer_set(&s->host[n], device_now(&s->dev) + CATCH_UP_GAP_NS);
+    else
+        arm(s, n, true);
+}
+
 static void expire(Hpet *s, unsigned n)
 {
     HpetTimer *t = &s->t[n];
-    uint64_t now = counter_now(s);
 
     fire(s, n);
     if ((t->config & TC_PERIODIC) && t->period) {
-        if (is_32bit(t)) {
-            uint32_t behind = (uint32_t)now - (uint32_t)t->compare, period = t->period;
-
-            if (period)
-                t->compare = (uint32_t)(t->compare + (behind / period + 1) * period);
-        } else {
-            t->compare += ((now - t->compare) / t->period + 1) * t->period;
-        }
-        arm(s, n, true);
+        next_period(s, n);
     } else if (is_32bit(t)) {
         timer_set(&s->host[n], device_now(&s->dev) + (int64_t)(1ULL << 32) * TICK_NS);  /* next wrap */
     }

@@ -13,6 +13,7 @@ enum { RW_LATCH = 0, RW_LSB = 1, RW_MSB = 2, RW_WORD = 3 };
 #define PIT_HZ 1193182
 #define MIN_PERIOD_NS (50 * NS_PER_US)          /* of the interrupt: a guest may ask for 838 ns */
 #define MAX_CATCH_UP_NS (100 * NS_PER_MS)       /* ticks older than this are lost */
+#define CATCH_UP_GAP_NS (250 * NS_PER_US)       /* between ticks being made up for */
 
 typedef struct Channel {
     uint32_t count;             /* 1 - 0x10000, binary */
@@ -155,7 +156,8 @@ static void i8254_expire(void *opaque)
     if (ticks_to_ns(s->ch[0].count) < MIN_PERIOD_NS)
         from = MAX(from, now + MIN_PERIOD_NS);
     s->next_edge = next_edge(s, from + 1);
-    timer_set(&s->timer, s->next_edge);
+    /* A tick being made up for leaves the guest time to take the one before. */
+    timer_set(&s->timer, MAX(s->next_edge, now + MIN(CATCH_UP_GAP_NS, ticks_to_ns(s->ch[0].count) / 2)));
 }
 
 static void channel_load(I8254 *s, Channel *c, unsigned val)
