@@ -123,7 +123,9 @@ static void i440fx_reset(Device *dev)
 
     s->config_address = 0;
     s->reset_control = 0;
-    memset(s->pci.config + R_PAM, 0, PAMS);
+    /* On the way out of S3 firmware must find its variables in the shadow. */
+    if (dev->machine->state != RUN_SUSPENDED)
+        memset(s->pci.config + R_PAM, 0, PAMS);
     s->pci.config[R_SMRAM] = SMRAM_BASE_SEG;
     s->pci.wmask[R_SMRAM] = 0x78;
     s->pci.config[PCI_COMMAND] = COMMAND_MEM | COMMAND_MASTER;
