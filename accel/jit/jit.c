@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { TB_DEFAULT_MB = 64, TB_MIN_MB = 2, TB_MAX_MB = 1024 };
 
@@ -44,8 +45,11 @@ static bool jit_create(Machine *m, GHashTable *opts, GError **err)
     size = opts ? g_hash_table_lookup(opts, "threshold") : NULL;
     jm->threshold = size ? MIN(g_ascii_strtoull(size, NULL, 10), 200) : HEAT_DEFAULT;
     jm->exact = option_on(opts, "exact");
-    jm->check = option_on(opts, "check");
-    jm->perf = option_on(opts, "perf");
+    if (option_on(opts, "perf")) {
+        g_autofree char *path = g_strdup_printf("/tmp/perf-%d.map", (int)getpid());
+
+        jm->perf = fopen(path, "we");
+    }
     jm->code = soft_code_new(m, jit_code_written);
     m->accel_state = jm;
     return true;
@@ -56,6 +60,8 @@ static void jit_destroy(Machine *m)
     JitMachine *jm = m->accel_state;
 
     soft_code_free(jm->code);
+    if (jm->perf)
+        fclose(jm->perf);
     g_free(jm);
     m->accel_state = NULL;
 }
@@ -76,7 +82,7 @@ static bool jit_vcpu_create(Vcpu *v, GError **err)
     }
     j->heat_limit = jm->threshold;
     j->has_avx = host_has_avx();
-    j->exact = jm->exact || jm->check;
+    j->exact = jm->exact;
     j->hash = g_new0(JitBlock *, HASH_SIZE);
     j->pages = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     j->order = g_ptr_array_new();

@@ -12,6 +12,8 @@
 #include "accel/interp/interp.h"
 #include "target/x86/mem.h"
 
+#include <stdio.h>
+
 /* Host registers with a role. Guest RSP lives in R9; guest R9-R11 live in X86Cpu.gpr. */
 enum { S0 = H_R10, S1 = H_R11, HSP = H_R9 };
 enum { JIT_MAX_INSNS = 64, JIT_MAX_EXITS = 64, JIT_MAX_COND = 10, HASH_SIZE = 1 << 15 };
@@ -103,7 +105,8 @@ typedef struct JitMachine {     /* Machine.accel_state */
     SoftCode *code;
     size_t tb_size;
     unsigned threshold;
-    bool exact, check, perf;
+    bool exact;
+    FILE *perf;                 /* perf=on: the map perf reads symbols of generated code from */
 } JitMachine;
 
 struct JitCpu {

@@ -7,6 +7,7 @@
  */
 #include "accel/jit/trans_int.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 enum { MAX_CODE = 32768 };
@@ -292,6 +293,10 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     memcpy(b->recipes, t->recipes, t->n_recipes * sizeof(Recipe));
     j->cache.used = (t->e.p - j->cache.rw + 15) & ~(size_t)15;
     jit_block_add(j, b, page);
+    if (j->m->perf) {
+        fprintf(j->m->perf, "%" PRIx64 " %x guest:%" PRIx64 "\n", b->code, b->code_len, j->c->rip);
+        fflush(j->m->perf);
+    }
     j->st.blocks++;
     j->st.insns += b->n;
     j->st.guest_bytes += b->len;
