@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-enum { TLB_BITS = 10, TLB_ENTRIES = 1 << TLB_BITS, TLB_PAGE = 4096 };
+enum { TLB_BITS = 12, TLB_ENTRIES = 1 << TLB_BITS, TLB_PAGE = 4096 };
 #define TLB_INVALID 0x8000000000000000ULL
 
 typedef struct TlbEntry {
