@@ -2,6 +2,7 @@
  * test-formats: random work against a model on vdi, vpc, vhdx and vmdk, and the two filters on crash safety.
  */
 #include <string.h>
+#include "block/vhdx_int.h"
 #include "tests/block/imgutil.h"
 #include "util/bytes.h"
 
@@ -61,6 +62,70 @@ static void vmdk_overlay_shows_its_parent(void)
     scratch_clear(&t);
 }
 
+/* One whole log entry that restores the block table, and a torn one after it that must not count. */
+static void put_log(uint8_t *log, uint64_t target, const uint8_t *sector, uint64_t file_len, uint64_t seq, bool torn)
+{
+    memcpy(log, "loge", 4);
+    st32_le(log + 8, 8192);
+    st32_le(log + 12, 0);               /* the tail: the first entry of the log */
+    st64_le(log + 16, seq);
+    st32_le(log + 24, 1);
+    memset(log + 32, 0x5a, 16);
+    st64_le(log + 48, file_len);
+    st64_le(log + 56, file_len);
+    memcpy(log + 64, "desc", 4);
+    memcpy(log + 68, sector + 4092, 4);
+    memcpy(log + 72, sector, 8);
+    st64_le(log + 80, target);
+    st64_le(log + 88, seq);
+    memcpy(log + 4096, "data", 4);
+    st32_le(log + 4100, seq >> 32);
+    memcpy(log + 4104, sector + 8, 4084);
+    st32_le(log + 8188, seq);
+    st32_le(log + 4, vhdx_sum(log, 8192, 4));
+    if (torn)
+        log[5000] ^= 1;
+}
+
+static void vhdx_log_is_replayed(void)
+{
+    Scratch t;
+    char *img, buf[4096], want[4096];
+    gsize len;
+    uint8_t zero[4096] = { 0 };
+
+    scratch_init(&t);
+    g_autofree char *path = image_make(&t, "a.vhdx", "vhdx", "size=4M,block_size=1M");
+    BlockNode *n = image_open(&t, path, "driver=vhdx", BLOCK_RDWR | BLOCK_NO_FLUSH);
+    memset(want, 0x33, sizeof want);
+    g_assert_cmpint(block_pwrite(n, MiB + 4096, want, sizeof want), ==, 0);
+    block_node_unref(n);
+    g_assert_true(g_file_get_contents(path, &img, &len, NULL));
+    uint8_t *p = (uint8_t *)img, *bat = p + 3 * MiB;
+    put_log(p + MiB, 3 * MiB, bat, len, 7, false);
+    put_log(p + MiB + 8192, 3 * MiB, zero, len, 8, true);
+    memset(bat, 0, 4096);
+    for (int i = 1; i < 3; i++) {
+        memset(p + i * 64 * KiB + 48, 0x5a, 16);
+        st32_le(p + i * 64 * KiB + 4, vhdx_sum(p + i * 64 * KiB, 4096, 4));
+    }
+    g_assert_true(g_file_set_contents(path, img, len, NULL));
+    g_autoptr(GHashTable) o = block_opts_parse("driver=vhdx", NULL, NULL);
+    g_autoptr(GError) err = NULL;
+    g_assert_null(block_open(t.g, path, o, 0, &err));
+    g_assert_nonnull(strstr(err->message, "log"));
+    n = image_open(&t, path, "driver=vhdx", BLOCK_RDWR | BLOCK_NO_FLUSH);
+    g_assert_cmpint(block_pread(n, MiB + 4096, buf, sizeof buf), ==, 0);
+    g_assert_cmpmem(buf, sizeof buf, want, sizeof want);
+    block_node_unref(n);
+    n = image_open(&t, path, "driver=vhdx", 0);         /* the log is forgotten now */
+    g_assert_cmpint(block_pread(n, MiB + 4096, buf, sizeof buf), ==, 0);
+    g_assert_cmpmem(buf, sizeof buf, want, sizeof want);
+    block_node_unref(n);
+    g_free(img);
+    scratch_clear(&t);
+}
+
 /* Every byte of the first sectors set to odd values: openers refuse or work, and never die. */
 static void damaged_headers_are_survived(gconstpointer data)
 {
@@ -113,6 +178,7 @@ int main(int argc, char **argv)
         if (strcmp(sets[i].format, "raw"))
             g_test_add_data_func(b, GSIZE_TO_POINTER(i), damaged_headers_are_survived);
     }
+    g_test_add_func("/formats/vhdx_log_is_replayed", vhdx_log_is_replayed);
     g_test_add_func("/formats/vmdk_overlay_shows_its_parent", vmdk_overlay_shows_its_parent);
     return g_test_run();
 }
