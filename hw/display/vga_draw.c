@@ -426,7 +426,7 @@ void vga_update_display(void *opaque)
     if (all)
         console_damage(v->con, 0, 0, m.width, m.height);
     if (m.kind == VGA_TEXT) {
-        if (all)
+        if (all && v->cache.cells)
             memset(v->cache.cells, 0xff, v->cache.cells_len * sizeof *v->cache.cells);
         vga_draw_text(v, memory || all);
     } else if (v->cache.direct) {

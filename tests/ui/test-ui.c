@@ -193,7 +193,7 @@ static void text_console_draws_and_types(void)
     g_assert_cmpstr(in->str, ==, "A\003\033[A");
     for (int i = 0; i < 300; i++) {                     /* whatever is printed stays inside the grid */
         for (unsigned k = 0; k < sizeof junk; k++)
-            junk[k] = k % 7 ? g_test_rand_int_range(0, 256) : "\033[;9AB@PHJKm"[g_test_rand_int_range(0, 14)];
+            junk[k] = k % 7 ? g_test_rand_int_range(0, 256) : "\033[;9AB@PHJKm"[g_test_rand_int_range(0, 13)];
         textconsole_write(t, junk, sizeof junk);
         console_refresh(con);
     }
