@@ -96,7 +96,7 @@ static uint64_t pack(Fp a, unsigned frac_bits, unsigned exp_bits)
     case FPC_NORMAL:
         e = a.e + bias;
         if (e <= 0)             /* denormal: the leading one moves into the fraction */
-            return s | (a.m >> (63 - frac_bits) >> (1 - e));
+            return e < -60 ? s : s | (a.m >> (63 - frac_bits) >> (1 - e));
         return s | (uint64_t)e << frac_bits | frac;
     case FPC_INF:
         return s | (uint64_t)max << frac_bits;
