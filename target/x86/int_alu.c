@@ -51,7 +51,8 @@ static inline uint64_t fn_not(uint64_t a, uint64_t b, unsigned k) { return ~a; }
     static void name##form##bits##_m(X86Cpu *c, const X86Insn *i)                           \
     {                                                                                       \
         uint64_t va = x86_ea(c, i, bits / 8, true);                                         \
-        uint##bits##_t *p = rmw_ptr(c, va, bits / 8), a, b = SRC, r;                        \
+        x86_any##bits *p = rmw_ptr(c, va, bits / 8);                                        \
+        uint##bits##_t a, b = SRC, r;                                                       \
                                                                                             \
         if (__builtin_expect(p && !(i->flags & INSN_LOCK), 1)) {                            \
             a = *p;                                                                         \

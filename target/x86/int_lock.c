@@ -39,9 +39,9 @@ static uint64_t plain(void *p, unsigned size, RmwFn *fn, uint64_t b, unsigned ca
 
     switch (size) {
     case 1: old = *(uint8_t *)p; *(uint8_t *)p = fn(old, b, carry); break;
-    case 2: old = *(uint16_t *)p; *(uint16_t *)p = fn(old, b, carry); break;
-    case 4: old = *(uint32_t *)p; *(uint32_t *)p = fn(old, b, carry); break;
-    default: old = *(uint64_t *)p; *(uint64_t *)p = fn(old, b, carry); break;
+    case 2: old = *(x86_any16 *)p; *(x86_any16 *)p = fn(old, b, carry); break;
+    case 4: old = *(x86_any32 *)p; *(x86_any32 *)p = fn(old, b, carry); break;
+    default: old = *(x86_any64 *)p; *(x86_any64 *)p = fn(old, b, carry); break;
     }
     return old;
 }

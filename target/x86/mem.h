@@ -33,13 +33,19 @@ void *x86_host_w(X86Cpu *c, uint64_t va, unsigned size, unsigned bank);
 void *x86_host_rmw(X86Cpu *c, uint64_t va, unsigned size, unsigned bank);
 void x86_host_rmw_done(X86Cpu *c, uint64_t va, unsigned size, unsigned bank);
 
+/* Guest memory on the host, at any alignment. */
+typedef uint8_t x86_any8;
+typedef uint16_t x86_any16 __attribute__((aligned(1)));
+typedef uint32_t x86_any32 __attribute__((aligned(1)));
+typedef uint64_t x86_any64 __attribute__((aligned(1)));
+
 #define X86_MEM_FN(bits)                                                                    \
     static inline uint##bits##_t x86_ldb##bits(X86Cpu *c, uint64_t va, unsigned bank)       \
     {                                                                                       \
         const TlbEntry *e = &c->tlb[bank][tlb_index(va)];                                   \
         uint64_t off = va ^ e->tag_r;                                                       \
         if (__builtin_expect(off <= TLB_PAGE - bits / 8, 1))                                \
-            return *(const uint##bits##_t *)(uintptr_t)(e->host_page + off);                \
+            return *(const x86_any##bits *)(uintptr_t)(e->host_page + off);                 \
         return x86_ld_slow(c, va, bits / 8, bank);                                          \
     }                                                                                       \
     static inline void x86_stb##bits(X86Cpu *c, uint64_t va, uint##bits##_t v, unsigned bank) \
@@ -47,7 +53,7 @@ void x86_host_rmw_done(X86Cpu *c, uint64_t va, unsigned size, unsigned bank);
         const TlbEntry *e = &c->tlb[bank][tlb_index(va)];                                   \
         uint64_t off = va ^ e->tag_w;                                                       \
         if (__builtin_expect(off <= TLB_PAGE - bits / 8, 1))                                \
-            *(uint##bits##_t *)(uintptr_t)(e->host_page + off) = v;                         \
+            *(x86_any##bits *)(uintptr_t)(e->host_page + off) = v;                          \
         else                                                                                \
             x86_st_slow(c, va, v, bits / 8, bank);                                          \
     }                                                                                       \
