@@ -3,7 +3,7 @@
 command -v socat >/dev/null || skip "no socat"
 "$QUERN_SRC/scripts/make-installer-cd.sh" "$tmp/cd.iso" || skip "no installer CD"
 timeout 400 "$QUERN" -display none -machine graphics=off -accel tcg -m 1G -nic none -monitor null \
-    -serial "unix:$tmp/port,server=on,wait=off" "$tmp/cd.iso" </dev/null &
+    -serial "unix:$tmp/port,server=on,wait=on" "$tmp/cd.iso" </dev/null &
 pid=$!
 for i in $(seq 100); do [ -S "$tmp/port" ] && break; sleep 0.1; done
 mkfifo "$tmp/keys"
