@@ -179,14 +179,9 @@ void scsi_mode_select(ScsiReq *r, bool ten)
 {
     ScsiDisk *d = r->disk;
     uint8_t b[256] = { 0 };
-    size_t len = MIN(MIN((size_t)(ten ? ld16_be(r->cdb + 7) : r->cdb[4]), r->data_len), sizeof b), at = 0, p;
+    size_t len = MIN(MIN((size_t)(ten ? ld16_be(r->cdb + 7) : r->cdb[4]), r->data_len), sizeof b), p;
 
-    for (unsigned i = 0; i < r->ndata && at < len; i++) {
-        size_t n = MIN(len - at, r->data[i].iov_len);
-
-        memcpy(b + at, r->data[i].iov_base, n);
-        at += n;
-    }
+    iov_to_buf(r->data, r->ndata, 0, b, len);
     r->moved = len;
     p = ten ? 8 + ld16_be(b + 6) : 4 + b[3];
     while (p + 2 <= len) {

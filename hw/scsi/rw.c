@@ -98,8 +98,7 @@ static void unmap_next(void *opaque, int ret)
 
 void scsi_unmap(ScsiReq *r)
 {
-    size_t len = ld16_be(r->cdb + 7), at = 0;
-    unsigned n;
+    size_t len = ld16_be(r->cdb + 7);
 
     if (block_dev_read_only(r->disk->drive)) {
         scsi_fail(r, KEY_PROTECT, 0x27, 0);
@@ -115,11 +114,7 @@ void scsi_unmap(ScsiReq *r)
         return;
     }
     r->buf = g_malloc0(len);
-    for (unsigned i = 0; i < r->ndata && at < len; i++) {
-        n = MIN(len - at, r->data[i].iov_len);
-        memcpy(r->buf + at, r->data[i].iov_base, n);
-        at += n;
-    }
+    iov_to_buf(r->data, r->ndata, 0, r->buf, len);
     if (ld16_be(r->buf + 2) % 16 || ld16_be(r->buf + 2) > len - 8) {
         g_clear_pointer(&r->buf, g_free);
         scsi_fail(r, KEY_ILLEGAL, 0x26, 0);

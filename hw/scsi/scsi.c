@@ -35,17 +35,8 @@ void scsi_ok(ScsiReq *r)
 
 void scsi_reply(ScsiReq *r, const void *buf, size_t len, size_t allowed)
 {
-    const uint8_t *p = buf;
-
     len = MIN(MIN(len, allowed), r->data_len);
-    for (unsigned i = 0; i < r->ndata && len; i++) {
-        size_t n = MIN(len, r->data[i].iov_len);
-
-        memcpy(r->data[i].iov_base, p, n);
-        p += n;
-        len -= n;
-        r->moved += n;
-    }
+    r->moved += iov_from_buf(r->data, r->ndata, 0, buf, len);
     scsi_ok(r);
 }
 

@@ -3,6 +3,7 @@
 #define HW_SCSI_SCSI_INT_H
 
 #include "hw/scsi/scsi.h"
+#include "hw/virtio/virtio.h"
 
 enum { KEY_NONE = 0, KEY_NOT_READY = 2, KEY_MEDIUM = 3, KEY_HARDWARE = 4, KEY_ILLEGAL = 5, KEY_ATTENTION = 6, KEY_PROTECT = 7 };
 
