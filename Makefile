@@ -63,9 +63,16 @@ FORCE:
 $(B)/libquern.a: $(LIB_OBJS) $(B)/obj/lib.list
 	$(if $(Q),@echo "  AR    $@")
 	$(Q)rm -f $@ && ar rcs $@ $(LIB_OBJS)
-$(B)/quern: $(CLI_OBJS) $(B)/libquern.a
+# Libraries are loaded at their first call (scripts/lazy-libs.sh): short commands need few of them.
+LAZY := $(if $(SAN),,$(if $(filter x86_64,$(HOST)),yes))
+$(B)/obj/lazy.s: $(CLI_OBJS) $(B)/libquern.a $(SRCDIR)/scripts/lazy-libs.sh
+	$(Q)$(SRCDIR)/scripts/lazy-libs.sh "$(CC)" $@ $(B)/obj/lazy.libs "$(DEP_LIBS)" $(CLI_OBJS) $(B)/libquern.a
+$(B)/obj/lazy.o: $(B)/obj/lazy.s
+	$(Q)$(CC) -c -o $@ $<
+$(B)/quern: $(CLI_OBJS) $(B)/libquern.a $(if $(LAZY),$(B)/obj/lazy.o)
 	$(if $(Q),@echo "  LINK  $@")
-	$(Q)$(CC) $(SAN) -pthread -o $@ $(CLI_OBJS) $(B)/libquern.a $(DEP_LIBS) $(LDFLAGS)
+	$(Q)$(CC) $(SAN) -pthread -o $@ $(CLI_OBJS) $(if $(LAZY),$(B)/obj/lazy.o) $(B)/libquern.a \
+	  $(if $(LAZY),$$(cat $(B)/obj/lazy.libs),$(DEP_LIBS)) $(LDFLAGS)
 $(B)/libtest.a: $(call obj,$(TEST_LIB_SRCS))
 	$(Q)rm -f $@ && ar rcs $@ $^
 $(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libtest.a $(B)/libquern.a

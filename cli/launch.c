@@ -5,6 +5,7 @@
  * are dropped and the guest runs.
  */
 #include "cli/cli.h"
+#include "cli/lazylib.h"
 
 #include "chardev/chardev.h"
 #include "softmmu/accel.h"
@@ -90,6 +91,8 @@ static bool drop_privileges(Cli *cli, GError **err)
 
     if (cli->runas && !pw)
         return err_set(err, "-runas %s: there is no such user", cli->runas);
+    if (cli->chroot)
+        lazylib_load_all();
     if (cli->chroot && (chroot(cli->chroot) < 0 || chdir("/") < 0))
         return err_set_errno(err, errno, "-chroot %s", cli->chroot);
     if (pw && (initgroups(pw->pw_name, pw->pw_gid) < 0 || setgid(pw->pw_gid) < 0 || setuid(pw->pw_uid) < 0))
