@@ -7,13 +7,14 @@
  * (loopback) go through the receive path once, never back into the sender.
  */
 #include "hw/net/e1000_regs.h"
+#include "hw/net/eeprom93.h"
 #include "hw/net/nic.h"
 #include "hw/net/offload.h"
 #include "hw/pci/pci.h"
 
 #include <string.h>
 
-enum { REGS = E_MMIO_SIZE / 4, EEPROM_WORDS = 64, PHY_REGS = 32, TX_MAX = NET_FRAME_MAX, RX_FRAME_MAX = 16384,
+enum { REGS = E_MMIO_SIZE / 4, PHY_REGS = 32, TX_MAX = NET_FRAME_MAX, RX_FRAME_MAX = 16384,
        IO_SIZE = 64, ITR_UNIT_NS = 256 };
 
 typedef struct TxContext {
@@ -31,10 +32,8 @@ typedef struct E1000 {
     bool init_vet;              /* property kept for scripts that set it */
     /* state */
     uint32_t reg[REGS];
-    uint16_t eeprom[EEPROM_WORDS], phy[PHY_REGS];
-    uint16_t ee_in, ee_out;     /* bit-banged EEPROM: shift registers */
-    uint8_t ee_count;
-    bool ee_reading;
+    Eeprom93 eeprom;
+    uint16_t phy[PHY_REGS];
     TxContext ctx, tso_ctx;
     uint32_t tx_len;
     uint8_t tx_popts;
@@ -283,30 +282,30 @@ static void insert_checksum(E1000 *s, size_t start, size_t at, size_t end)
         net_checksum_at(s->tx, len, start, at);
 }
 
+static void send_large(E1000 *s)
+{
+    Gso g;
+
+    if (!s->tso_ctx.mss || !gso_parse(s->tx, s->tx_len, &g) || g.kind == GSO_UDP) {
+        log_guest("e1000: segmentation asked for a frame that is not TCP");
+        return;
+    }
+    count(s, E_TSCTC);
+    if (s->tx_vle) {
+        insert_vlan(s);
+        if (!gso_parse(s->tx, s->tx_len, &g))
+            return;
+    }
+    g.mss = s->tso_ctx.mss;
+    s->tx_full = !nic_send_large(&s->nic, s->tx, s->tx_len, &g, R(s, E_RCTL) & RCTL_LOOPBACK, s->segment, tx_out, s);
+}
+
 static void send_packet(E1000 *s)
 {
     const TxContext *c = &s->ctx;
-    Gso g;
 
     if (s->tx_tse) {
-        c = &s->tso_ctx;
-        if (gso_parse(s->tx, s->tx_len, &g) && g.kind != GSO_UDP && c->mss) {
-            g.mss = c->mss;
-            count(s, E_TSCTC);
-            if (s->tx_vle)
-                insert_vlan(s);
-            if (s->tx_vle && !gso_parse(s->tx, s->tx_len, &g))
-                return;
-            g.mss = c->mss;
-            if (s->nic.port->peer && s->nic.port->peer->max_frame >= s->tx_len && !(R(s, E_RCTL) & RCTL_LOOPBACK)) {
-                gso_finish(s->tx, s->tx_len, &g);
-                s->tx_full = !tx_out(s, s->tx, s->tx_len);
-            } else {
-                s->tx_full = !gso_segment(s->tx, s->tx_len, &g, s->segment, tx_out, s);
-            }
-            return;
-        }
-        log_guest("e1000: segmentation asked for a frame that is not TCP");
+        send_large(s);
         return;
     }
     if (s->tx_popts & TXD_TXSM)
@@ -506,59 +505,29 @@ static void mdic_write(E1000 *s, uint32_t v)
 
 static void eeprom_init(E1000 *s)
 {
-    static const uint16_t image[12] = { 0, 0, 0, 0, 0xffff, 0, 0, 0, 0x3000, 0x1000, 0x6403, 0x100e };
-    uint16_t sum = 0;
+    static const uint16_t image[] = { 0, 0, 0, 0, 0xffff, 0, 0, 0, 0x3000, 0x1000, 0x6403, 0x1af4, 0x1100, 0x8086, 0x100e };
+    uint16_t *w = s->eeprom.word, sum = 0;
 
-    memset(s->eeprom, 0xff, sizeof s->eeprom);
-    memcpy(s->eeprom, image, sizeof image);
+    memset(w, 0xff, sizeof s->eeprom.word);
+    memcpy(w, image, sizeof image);
     for (int i = 0; i < 3; i++)
-        s->eeprom[i] = ld16_le(s->nic.mac + 2 * i);
-    s->eeprom[11] = 0x1af4;
-    s->eeprom[12] = 0x1100;
-    s->eeprom[13] = 0x8086;
-    s->eeprom[14] = 0x100e;
-    for (int i = 0; i < EEPROM_WORDS - 1; i++)
-        sum += s->eeprom[i];
-    s->eeprom[EEPROM_WORDS - 1] = 0xbaba - sum;
+        w[i] = ld16_le(s->nic.mac + 2 * i);
+    for (int i = 0; i < EEPROM93_WORDS - 1; i++)
+        sum += w[i];
+    w[EEPROM93_WORDS - 1] = 0xbaba - sum;
 }
 
-/* Microwire: start bit and opcode (3 bits), 6 address bits, then 16 data bits out, most significant first. */
 static void eecd_write(E1000 *s, uint32_t v)
 {
-    uint32_t old = R(s, E_EECD);
-    bool rising = (v & EECD_SK) && !(old & EECD_SK);
-
     R(s, E_EECD) = v;
-    if (!(v & EECD_CS)) {
-        s->ee_count = s->ee_in = 0;
-        s->ee_reading = false;
-        return;
-    }
-    if (!rising)
-        return;
-    if (s->ee_reading) {
-        s->ee_count++;
-        return;
-    }
-    if (!s->ee_count && !(v & EECD_DI))
-        return;                 /* before the start bit */
-    s->ee_in = s->ee_in << 1 | !!(v & EECD_DI);
-    if (++s->ee_count == 9) {
-        s->ee_reading = s->ee_in >> 6 == 6;     /* 110: read */
-        s->ee_out = s->eeprom[s->ee_in & 63];
-        s->ee_count = 0;
-    }
+    eeprom93_wires(&s->eeprom, v & EECD_CS, v & EECD_SK, v & EECD_DI);
 }
 
 static uint32_t eecd_read(E1000 *s)
 {
     uint32_t v = (R(s, E_EECD) & (EECD_SK | EECD_CS | EECD_DI | EECD_REQ)) | EECD_PRES;
 
-    if (v & EECD_REQ)
-        v |= EECD_GNT;
-    if (!s->ee_reading || s->ee_count == 0 || s->ee_count > 16 || s->ee_out >> (16 - s->ee_count) & 1)
-        v |= EECD_DO;
-    return v;
+    return v | (v & EECD_REQ ? EECD_GNT : 0) | (eeprom93_data_out(&s->eeprom) ? EECD_DO : 0);
 }
 
 static uint32_t eerd_read(E1000 *s)
@@ -567,7 +536,7 @@ static uint32_t eerd_read(E1000 *s)
 
     if (!(v & EERD_START))
         return v;
-    return (v & 0xff00) | EERD_DONE | (word < EEPROM_WORDS ? (uint32_t)s->eeprom[word] << 16 : 0);
+    return (v & 0xff00) | EERD_DONE | (word < EEPROM93_WORDS ? (uint32_t)s->eeprom.word[word] << 16 : 0);
 }
 
 /* ---- registers ---- */
@@ -688,9 +657,7 @@ static const IoOps io_ops = { io_read, io_write, .min = 1, .max = 4, .impl_min =
 
 static char *e1000_describe(void *opaque)
 {
-    const uint8_t *m = ((E1000 *)opaque)->nic.mac;
-
-    return g_strdup_printf("type=nic,model=e1000,macaddr=%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+    return nic_describe("e1000", ((E1000 *)opaque)->nic.mac);
 }
 
 static const NetPortOps e1000_ops = { e1000_receive, e1000_writable, link_changed, NULL, e1000_describe };
@@ -728,8 +695,7 @@ static void e1000_reset(Device *dev)
 {
     E1000 *s = container_of(dev, E1000, pci.dev);
 
-    s->ee_in = s->ee_out = s->ee_count = 0;
-    s->ee_reading = false;
+    eeprom93_idle(&s->eeprom);
     s->io_addr = 0;
     card_reset(s);
 }
@@ -738,7 +704,7 @@ static bool e1000_loaded(void *opaque, GError **err)
 {
     E1000 *s = opaque;
 
-    if (s->tx_len > TX_MAX - 4 || s->ee_count > 64)
+    if (s->tx_len > TX_MAX - 4)
         return err_set(err, "e1000: impossible transfer state");
     s->tx_full = s->in_tx = false;
     timer_set(&s->link_timer, device_now(&s->pci.dev) + NS_PER_MS);     /* a link coming up when it was saved */
@@ -768,9 +734,8 @@ const DeviceClass e1000_class = {
         PROP_END },
     .state = &(const StateDesc) { .version = 1, .loaded = e1000_loaded,
         .fields = (const StateField[]) {
-            STATE_PCI(E1000, pci), STATE_UARRAY(E1000, reg), STATE_UARRAY(E1000, eeprom), STATE_UARRAY(E1000, phy),
-            STATE_U16(E1000, ee_in), STATE_U16(E1000, ee_out), STATE_U8(E1000, ee_count),
-            STATE_B(E1000, ee_reading), STATE_STRUCT(E1000, ctx, &context_state), STATE_STRUCT(E1000, tso_ctx, &context_state),
+            STATE_PCI(E1000, pci), STATE_UARRAY(E1000, reg), STATE_STRUCT(E1000, eeprom, &eeprom93_state),
+            STATE_UARRAY(E1000, phy), STATE_STRUCT(E1000, ctx, &context_state), STATE_STRUCT(E1000, tso_ctx, &context_state),
             STATE_U32(E1000, tx_len), STATE_U8(E1000, tx_popts), STATE_B(E1000, tx_tse), STATE_B(E1000, tx_vle),
             STATE_U16(E1000, tx_vlan), STATE_BUF(E1000, tx), STATE_U32(E1000, io_addr), STATE_I64(E1000, throttle_until),
             STATE_END } },

@@ -45,17 +45,49 @@ void nic_cleanup(Nic *n)
     g_clear_pointer(&n->default_mac, g_free);
 }
 
+char *nic_describe(const char *model, const uint8_t mac[NET_MAC_LEN])
+{
+    return g_strdup_printf("type=nic,model=%s,macaddr=%02x:%02x:%02x:%02x:%02x:%02x", model, mac[0], mac[1], mac[2],
+                           mac[3], mac[4], mac[5]);
+}
+
+bool nic_send_large(Nic *n, uint8_t *frame, size_t len, const Gso *g, bool loop, uint8_t *scratch,
+                    bool (*emit)(void *opaque, const uint8_t *frame, size_t len), void *opaque)
+{
+    const NetPort *peer = n->port->peer;
+
+    if (loop || !peer || peer->max_frame < len)
+        return gso_segment(frame, len, g, scratch, emit, opaque);
+    gso_finish(frame, len, g);
+    return emit(opaque, frame, len);
+}
+
+/* One's complement sums do not depend on byte order: words are added as the host has them, eight
+   bytes a step, and only the folded result is swapped (RFC 1071). */
 uint32_t net_sum(const uint8_t *p, size_t len, uint32_t sum)
 {
-    uint64_t s = sum;
+    uint64_t a = 0, b = 0;
 
-    for (; len >= 2; p += 2, len -= 2)
-        s += ld16_be(p);
+    for (; len >= 16; p += 16, len -= 16) {
+        uint64_t v, w;
+
+        memcpy(&v, p, 8);
+        memcpy(&w, p + 8, 8);
+        a += (v & 0xffffffff) + (v >> 32);
+        b += (w & 0xffffffff) + (w >> 32);
+    }
+    a += b;
+    for (; len >= 2; p += 2, len -= 2) {
+        uint16_t v;
+
+        memcpy(&v, p, 2);
+        a += v;
+    }
     if (len)
-        s += *p << 8;
-    while (s >> 32)
-        s = (s & 0xffffffff) + (s >> 32);
-    return s;
+        a += htole16(*p);
+    while (a >> 16)
+        a = (a & 0xffff) + (a >> 16);
+    return sum + be16toh(a);
 }
 
 uint16_t net_sum_fold(uint32_t sum)

@@ -3,6 +3,7 @@
 #define HW_NET_NIC_H
 
 #include "hw/core/device.h"
+#include "hw/net/offload.h"
 #include "net/net.h"
 
 typedef struct Nic {
@@ -22,6 +23,14 @@ typedef struct Nic {
 /* Makes our port, plugs it to netdev and settles the address. */
 bool nic_init(Nic *n, Device *dev, const NetPortOps *ops, void *opaque, GError **err) MUST_CHECK;
 void nic_cleanup(Nic *n);
+/* "info network" text of a card; caller frees. */
+char *nic_describe(const char *model, const uint8_t mac[NET_MAC_LEN]);
+/*
+ * Sends a frame the driver wants segmented: whole when the other end takes it (a loop never does),
+ * else in segments of g->mss through emit. False: the other end is full (the frame was taken).
+ */
+bool nic_send_large(Nic *n, uint8_t *frame, size_t len, const Gso *g, bool loop, uint8_t *scratch,
+                    bool (*emit)(void *opaque, const uint8_t *frame, size_t len), void *opaque);
 /* The Internet checksum of [p, p+len) added to sum, not folded. */
 uint32_t net_sum(const uint8_t *p, size_t len, uint32_t sum);
 uint16_t net_sum_fold(uint32_t sum);

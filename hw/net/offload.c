@@ -101,3 +101,75 @@ bool gso_segment(const uint8_t *f, size_t len, const Gso *g, uint8_t *scratch,
     } while (at < len);
     return ok;
 }
+
+typedef struct Ip4 {
+    size_t l4, l4_len;          /* the header behind IPv4's, and bytes from there on */
+    uint8_t proto;              /* 0: a fragment */
+} Ip4;
+
+static bool ip4_parse(const uint8_t *f, size_t len, Ip4 *ip)
+{
+    size_t hlen, total;
+
+    if (len < ETH + 20 || ld16_be(f + 12) != TYPE_IP4 || f[ETH] >> 4 != 4)
+        return false;
+    hlen = (f[ETH] & 15) * 4;
+    total = ld16_be(f + ETH + 2);
+    if (hlen < 20 || total < hlen || total > len - ETH)
+        return false;
+    ip->l4 = ETH + hlen;
+    ip->l4_len = total - hlen;
+    ip->proto = ld16_be(f + ETH + 6) & 0x3fff ? 0 : f[ETH + 9];
+    return true;
+}
+
+/* The one's complement sum of pseudo header, header and data: ffffh where the checksum is right. */
+static uint16_t l4_sum(const uint8_t *f, const Ip4 *ip)
+{
+    uint32_t sum = net_sum(f + ETH + 12, 8, ip->proto + (uint32_t)ip->l4_len);
+
+    return ~net_sum_fold(net_sum(f + ip->l4, ip->l4_len, sum));
+}
+
+unsigned sums_check(const uint8_t *f, size_t len)
+{
+    unsigned what = SUM_IP;
+    Ip4 ip;
+
+    if (!ip4_parse(f, len, &ip))
+        return 0;
+    if (net_sum_fold(net_sum(f + ETH, ip.l4 - ETH, 0)))
+        what |= SUM_BAD_IP;
+    if (ip.proto == PROTO_TCP && ip.l4_len >= 20)
+        what |= SUM_TCP;
+    else if (ip.proto == PROTO_UDP && ip.l4_len >= 8)
+        what |= SUM_UDP;
+    else
+        return what;
+    if ((what & SUM_TCP || ld16_be(f + ip.l4 + UDP_SUM)) && l4_sum(f, &ip) != 0xffff)
+        what |= SUM_BAD_L4;
+    return what;
+}
+
+void sums_fill(uint8_t *f, size_t len, unsigned what)
+{
+    Ip4 ip;
+    size_t at;
+    uint16_t sum;
+
+    if (!ip4_parse(f, len, &ip))
+        return;
+    if (what & SUM_IP) {
+        st16_be(f + ETH + 10, 0);
+        st16_be(f + ETH + 10, net_sum_fold(net_sum(f + ETH, ip.l4 - ETH, 0)));
+    }
+    if (ip.proto == PROTO_TCP && ip.l4_len >= 20 && (what & SUM_TCP))
+        at = ip.l4 + TCP_SUM;
+    else if (ip.proto == PROTO_UDP && ip.l4_len >= 8 && (what & SUM_UDP))
+        at = ip.l4 + UDP_SUM;
+    else
+        return;
+    st16_be(f + at, 0);
+    sum = ~l4_sum(f, &ip);
+    st16_be(f + at, ip.proto == PROTO_UDP && !sum ? 0xffff : sum);
+}

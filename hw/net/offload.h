@@ -27,4 +27,12 @@ bool gso_segment(const uint8_t *frame, size_t len, const Gso *g, uint8_t *scratc
 /* Sets IP length and all checksums of a frame that goes out whole. */
 void gso_finish(uint8_t *frame, size_t len, const Gso *g);
 
+/* What a card tells its driver of a received IPv4 frame, or fills in for one to send. */
+enum { SUM_IP = 1, SUM_TCP = 2, SUM_UDP = 4,            /* what the frame is */
+       SUM_BAD_IP = 8, SUM_BAD_L4 = 16 };               /* which checksum is wrong */
+/* Looks at an untagged ethernet frame; 0: not IPv4, or its lengths are impossible. */
+unsigned sums_check(const uint8_t *frame, size_t len);
+/* Completes the IPv4 header's checksum (what & SUM_IP) and the whole TCP or UDP one (SUM_TCP, SUM_UDP). */
+void sums_fill(uint8_t *frame, size_t len, unsigned what);
+
 #endif

@@ -177,11 +177,7 @@ static bool tx_frame(VirtioNet *s, const uint8_t *hdr, uint8_t *f, size_t len)
             return true;
         }
         g.mss = ld16_le(hdr + 4);
-        if (s->nic.port->peer && s->nic.port->peer->max_frame >= len) {
-            gso_finish(f, len, &g);
-            return net_send(s->nic.port, f, len);
-        }
-        return gso_segment(f, len, &g, s->segment, emit_segment, s);
+        return nic_send_large(&s->nic, f, len, &g, false, s->segment, emit_segment, s);
     }
     if ((hdr[0] & HDR_NEEDS_CSUM) &&
         !net_checksum_at(f, len, ld16_le(hdr + 6), (size_t)ld16_le(hdr + 6) + ld16_le(hdr + 8))) {
@@ -431,10 +427,7 @@ static void link_changed(void *opaque, bool up)
 
 static char *net_describe(void *opaque)
 {
-    VirtioNet *s = opaque;
-    const uint8_t *m = s->cur_mac;
-
-    return g_strdup_printf("type=nic,model=virtio-net-pci,macaddr=%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+    return nic_describe("virtio-net-pci", ((VirtioNet *)opaque)->cur_mac);
 }
 
 static const NetPortOps net_ops = { net_receive, net_writable, link_changed, NULL, net_describe };
