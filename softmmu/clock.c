@@ -141,7 +141,8 @@ int64_t clocks_next_ns(Clocks *c)
 
         if (!c->heap[k]->len || (k == CLOCK_VM && !c->manual && atomic_load(&c->vm_frozen) >= 0))
             continue;
-        left = MAX(heap_at(c->heap[k], 0)->deadline - clock_ns(c, k), 0);
+        left = heap_at(c->heap[k], 0)->deadline - clock_ns(c, k);
+        left = MAX(left, 0);    /* the clock is read once: a macro's second reading could pass the deadline */
         if (best < 0 || left < best)
             best = left;
     }

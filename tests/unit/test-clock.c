@@ -101,6 +101,22 @@ static void real_timer_fires_in_the_main_loop(void)
     machine_free(m);
 }
 
+/* While a timer is set there is always a next deadline, also in the nanoseconds around it. */
+static void a_deadline_passing_is_never_no_deadline(void)
+{
+    Clocks *c = clocks_new(false);
+    Log l = { .c = c };
+
+    timer_init(&l.t, c, CLOCK_RT, note, &l);
+    for (int i = 0; i < 2000; i++) {
+        timer_set(&l.t, clock_ns(c, CLOCK_RT) + 5000);
+        while (clock_ns(c, CLOCK_RT) < l.t.deadline)
+            g_assert_cmpint(clocks_next_ns(c), >=, 0);
+        g_assert_cmpint(clocks_next_ns(c), ==, 0);
+    }
+    clocks_free(c);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -108,5 +124,6 @@ int main(int argc, char **argv)
     g_test_add_func("/clock/step", step_runs_each_timer_at_its_deadline);
     g_test_add_func("/clock/random", random_sets_and_deletes_keep_order);
     g_test_add_func("/clock/loop", real_timer_fires_in_the_main_loop);
+    g_test_add_func("/clock/passing", a_deadline_passing_is_never_no_deadline);
     return g_test_run();
 }
