@@ -27,6 +27,8 @@ typedef struct VgaMode {
     int pan, byte_pan, preset_row;
     bool pan_ends_at_split;
     int char_w, cols;
+    uint8_t fonts, attr_mode, underline;        /* text: SR3, AR10, CR14 */
+    bool mono;
     uint8_t crtc_mode;          /* CR17: which address bits come from the row counter */
     uint8_t plane_mask;
     uint32_t mask;              /* of video memory addresses */

@@ -80,6 +80,14 @@ static void legacy_mode(const Vga *v, VgaMode *m)
         m->char_w = (v->seq[1] & 1 ? 8 : 9) * double_x;
         m->cols = chars;
         m->width = chars * m->char_w;
+        m->fonts = v->seq[3];
+        m->attr_mode = v->ar[AR_MODE];
+        m->underline = c[0x14] & 0x1f;
+        m->mono = !(v->misc & 1);
+        if (!(v->seq[1] & 1))           /* nine dots: 8 is no shift, 0 to 7 are one more than they say */
+            m->pan = m->pan >= 8 ? 0 : m->pan + 1;
+        else if (m->pan > 7)
+            m->pan = 0;
         return;
     }
     m->kind = v->gr[5] & 0x40 ? VGA_BYTES : v->gr[5] & 0x20 ? VGA_CGA : VGA_PLANAR;

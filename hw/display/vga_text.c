@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum { FRAME_NS = 14285714, MAX_CELLS = 32768, FONT_CHARS = 256, FONT_LINES = 32 };
-enum { CELL_CURSOR = 1 << 18, CELL_BLINK_OFF = 1 << 17, CELL_FONT_B = 1 << 16 };
+enum { CELL_CURSOR = 1 << 18, CELL_BLINK_OFF = 1 << 17, CELL_FONT_B = 1 << 16, ATTR_BLINK = 8 };
 
 /* Code page 437, as Unicode; what graphic characters the terminal gets. */
 static const uint16_t cp437_low[32] = {
@@ -36,7 +36,7 @@ static uint32_t unicode(uint8_t ch)
 /* Fonts lie in plane 2; true if one of the two selected changed. */
 static bool load_fonts(Vga *v)
 {
-    uint8_t s = v->seq[3];
+    uint8_t s = v->cache.mode.fonts;
     unsigned map[2] = { (s & 3) | (s >> 2 & 4), (s >> 2 & 3) | (s >> 3 & 4) };    /* B, A: attribute bit 3 picks A */
     bool diff = false;
 
@@ -51,43 +51,54 @@ static bool load_fonts(Vga *v)
     return diff;
 }
 
-static void draw_cell(Vga *v, int px, int py, int lines, uint32_t cell, bool cursor)
+/* Where a row of cells is on the screen. */
+typedef struct TextRow {
+    int y, lines;               /* scan lines that show */
+    int top;                    /* scan lines of the row that are cut off above them */
+    int pan;                    /* pixels cut off at the left */
+} TextRow;
+
+/* The dots of one line of a cell, leftmost in bit 8. */
+static unsigned cell_line(const Vga *v, uint32_t cell, int line, bool cursor)
 {
     const VgaMode *m = &v->cache.mode;
-    uint8_t ch = cell, attr = cell >> 8, fgi, bgi;
-    const uint8_t *glyph = v->cache.font[cell & CELL_FONT_B ? 1 : 0] + ch * FONT_LINES;
-    bool two_fonts = (v->seq[3] & 3) != (v->seq[3] >> 2 & 3) || (v->seq[3] & 0x30) == 0x10 || (v->seq[3] & 0x30) == 0x20;
-    bool blink = v->ar[0x10] & 8, line_graphics = (v->ar[0x10] & 4) && ch >= 0xc0 && ch <= 0xdf;
-    int start = v->crtc[0x0a] & 0x1f, end = v->crtc[0x0b] & 0x1f, scale = m->x_scale, w = m->char_w / scale;
+    uint8_t ch = cell, attr = cell >> 8;
+    unsigned bits = v->cache.font[cell & CELL_FONT_B ? 1 : 0][ch * FONT_LINES + (line & 31)] << 1;
+
+    if ((m->attr_mode & 4) && ch >= 0xc0 && ch <= 0xdf)         /* line graphics go on into the ninth dot */
+        bits |= bits >> 1 & 1;
+    if ((attr & 0x77) == 1 && line == m->underline && m->mono)
+        bits = 0x1ff;
+    if (cell & CELL_BLINK_OFF)
+        bits = 0;
+    if (cursor && line >= (v->crtc[0x0a] & 0x1f) && line <= (v->crtc[0x0b] & 0x1f))
+        bits = 0x1ff;
+    return bits;
+}
+
+static void draw_cell(Vga *v, int col, const TextRow *row, uint32_t cell)
+{
+    const VgaMode *m = &v->cache.mode;
+    uint8_t attr = cell >> 8;
+    uint32_t fg = v->cache.rgb[attr & 15 & m->plane_mask];
+    uint32_t bg = v->cache.rgb[attr >> 4 & (m->attr_mode & ATTR_BLINK ? 7 : 15) & m->plane_mask];
+    int left = col * m->char_w - row->pan, first = MAX(-left, 0), end = MIN(m->char_w, m->width - left);
     pixman_image_t *img = console_surface(v->con);
     int stride = pixman_image_get_stride(img) / 4;
-    uint32_t *dst = pixman_image_get_data(img) + (size_t)py * stride + px;
+    uint32_t *dst = pixman_image_get_data(img) + (ptrdiff_t)row->y * stride + left;
 
-    fgi = attr & (two_fonts ? 7 : 15);
-    bgi = attr >> 4 & (blink ? 7 : 15);
-    for (int y = 0; y < lines; y++, dst += stride) {
-        int line = y >> m->double_scan;
-        unsigned bits = glyph[line & 31] << 1;
-        uint32_t fg = v->cache.rgb[fgi], bg = v->cache.rgb[bgi];
+    for (int y = 0; y < row->lines; y++, dst += stride) {
+        unsigned bits = cell_line(v, cell, (y + row->top) >> m->double_scan, cell & CELL_CURSOR);
 
-        if (line_graphics)
-            bits |= bits >> 1 & 1;
-        if ((attr & 0x77) == 1 && line == (v->crtc[0x14] & 0x1f) && !(v->misc & 1))
-            bits = 0x1ff;               /* underline of monochrome modes */
-        if (cell & CELL_BLINK_OFF)
-            bits = 0;
-        if (cursor && line >= start && line <= end)
-            bits = 0x1ff;
-        for (int x = 0; x < w; x++)
-            for (int k = 0; k < scale; k++)
-                dst[x * scale + k] = bits >> (8 - x) & 1 ? fg : bg;
+        for (int x = first; x < end; x++)
+            dst[x] = bits >> (8 - x / m->x_scale) & 1 ? fg : bg;
     }
 }
 
 /* A cell for terminals: colours by their place in the palette. */
 static ConsoleCell terminal_cell(const Vga *v, uint32_t cell)
 {
-    bool blink = v->ar[0x10] & 8;
+    bool blink = v->cache.mode.attr_mode & ATTR_BLINK;
     uint8_t attr = cell >> 8;
 
     return (ConsoleCell) { .ch = unicode(cell), .fg = attr & 15, .bg = attr >> 4 & (blink ? 7 : 15),
@@ -113,46 +124,74 @@ typedef struct TextPass {
     int cursor_x, cursor_y;     /* found on the way */
 } TextPass;
 
-/* Draws one row of cells at scan line py; lines of it are visible. */
-static void draw_row(Vga *v, TextPass *t, uint32_t addr, int row, int py, int lines)
+static void draw_row(Vga *v, TextPass *t, uint32_t addr, int index, const TextRow *row)
 {
     const VgaMode *m = &v->cache.mode;
-    int first = -1, last = -1;
+    int first = -1, last = -1, shown = m->cols + (row->pan > 0);
 
-    for (int x = 0; x < m->cols; x++) {
-        uint32_t at = (addr + x * 4) & m->mask, *old = &v->cache.cells[row * m->cols + x];
+    for (int x = 0; x < shown; x++) {
+        uint32_t at = (addr + x * 4) & m->mask, *old = &v->cache.cells[index * (m->cols + 1) + x];
         uint8_t attr = v->vram->host[at + 1];
         uint32_t cell = v->vram->host[at] | attr << 8 | (attr & 8 ? CELL_FONT_B : 0);
         bool cursor = at == t->cursor_addr;
 
-        v->cache.out[row * m->cols + x] = terminal_cell(v, cell);
-        if ((v->ar[0x10] & 8) && (attr & 0x80)) {
+        if (x < m->cols)
+            v->cache.out[index * m->cols + x] = terminal_cell(v, cell);
+        if ((m->attr_mode & ATTR_BLINK) && (attr & 0x80)) {
             v->cache.any_blink = true;
             cell |= t->chars_on ? 0 : CELL_BLINK_OFF;
         }
         if (cursor) {
-            t->cursor_x = x;
-            t->cursor_y = row;
+            t->cursor_x = MIN(x, m->cols - 1);
+            t->cursor_y = index;
             cell |= t->cursor_on ? CELL_CURSOR : 0;
         }
         if (cell == *old)
             continue;
         *old = cell;
-        draw_cell(v, x * m->char_w, py, lines, cell, cell & CELL_CURSOR);
+        draw_cell(v, x, row, cell);
         first = first < 0 ? x : first;
         last = x;
     }
     if (first >= 0)
-        console_damage(v->con, first * m->char_w, py, (last - first + 1) * m->char_w, lines);
+        console_damage(v->con, first * m->char_w - row->pan, row->y, (last - first + 1) * m->char_w, row->lines);
+}
+
+/* From the top, from the row the preset row scan cuts, and again from address 0 behind the split line. */
+static int draw_rows(Vga *v, TextPass *t, int rows)
+{
+    const VgaMode *m = &v->cache.mode;
+    int row_h = m->row_lines << m->double_scan, index = 0;
+    uint32_t addr = m->start + m->byte_pan * 4;
+    TextRow row = { .top = MIN(m->preset_row, m->row_lines - 1) << m->double_scan, .pan = m->pan * m->x_scale };
+
+    while (row.y < m->height && index < rows) {
+        bool split;
+
+        row.lines = MIN(row_h - row.top, m->height - row.y);
+        split = m->split < (uint32_t)m->height && (uint32_t)row.y <= m->split && m->split < (uint32_t)(row.y + row.lines);
+        if (split)
+            row.lines = m->split + 1 - row.y;
+        draw_row(v, t, addr, index++, &row);
+        addr += m->pitch;
+        if (split) {
+            addr = 0;
+            if (m->pan_ends_at_split)
+                row.pan = 0;
+        }
+        row.y += row.lines;
+        row.top = 0;
+    }
+    return index;
 }
 
 void vga_draw_text(Vga *v, bool memory_changed)
 {
     const VgaMode *m = &v->cache.mode;
-    int row_h = m->row_lines << m->double_scan, rows = (m->height + row_h - 1) / row_h + 1, y = 0, row = 0;
+    int row_h = m->row_lines << m->double_scan, rows = (m->height + row_h - 1) / row_h + 2;
     int64_t frame = device_now(v->dev) / FRAME_NS;
     bool enabled = !(v->crtc[0x0a] & 0x20) && (v->crtc[0x0a] & 0x1f) <= (v->crtc[0x0b] & 0x1f);
-    uint32_t addr = m->start + m->byte_pan * 4, cursor = ((v->crtc[0x0e] << 8 | v->crtc[0x0f]) * 4) & m->mask;
+    uint32_t cursor = ((v->crtc[0x0e] << 8 | v->crtc[0x0f]) * 4) & m->mask;
     uint32_t cursor_key = cursor | (uint32_t)v->crtc[0x0a] << 20 | (uint32_t)(v->crtc[0x0b] & 0x1f) << 26;
     TextPass t = { .chars_on = !(frame & 32), .cursor_on = enabled && !(frame & 16), .cursor_addr = cursor,
                    .cursor_x = -1, .cursor_y = -1 };
@@ -161,7 +200,7 @@ void vga_draw_text(Vga *v, bool memory_changed)
     if (!memory_changed && !moved && t.cursor_on == v->cache.cursor_shown &&
         (t.chars_on == v->cache.blink_shown || !v->cache.any_blink))
         return;
-    if (!grow(v, rows * m->cols))
+    if (!grow(v, rows * (m->cols + 1)))
         return;
     if ((memory_changed && load_fonts(v)) || moved)
         memset(v->cache.cells, 0xff, v->cache.cells_len * sizeof *v->cache.cells);
@@ -169,15 +208,6 @@ void vga_draw_text(Vga *v, bool memory_changed)
     v->cache.cursor_shown = t.cursor_on;
     v->cache.blink_shown = t.chars_on;
     v->cache.any_blink = false;
-    while (y < m->height && row < rows) {
-        int lines = MIN(row_h, m->height - y);
-        bool split = m->split < (uint32_t)m->height && (uint32_t)y <= m->split && m->split < (uint32_t)(y + lines);
-
-        if (split)
-            lines = m->split + 1 - y;
-        draw_row(v, &t, addr, row++, y, lines);
-        addr = split ? 0 : addr + m->pitch;
-        y += lines;
-    }
-    console_set_text(v->con, m->cols, row, v->cache.out, t.cursor_x, t.cursor_y, enabled && t.cursor_x >= 0);
+    rows = draw_rows(v, &t, rows);
+    console_set_text(v->con, m->cols, rows, v->cache.out, t.cursor_x, t.cursor_y, enabled && t.cursor_x >= 0);
 }

@@ -15,3 +15,10 @@ for g in long64; do
     objcopy -O elf32-i386 "$out/$g.64" "$out/$g.elf"
     rm "$out/$g.64"
 done
+
+for g in vga16; do
+    gcc -m16 ${flags#-m32} -Os -nostdlib -static -Wl,-T,"$here/boot16.lds" -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments \
+        -o "$out/$g.elf16" "$here/boot16.S" "$here/$g.c"
+    objcopy -O binary "$out/$g.elf16" "$out/$g.img"
+    rm "$out/$g.elf16"
+done

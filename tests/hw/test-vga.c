@@ -164,6 +164,38 @@ static void text_scrolls_by_start_address_and_split(void)
     screen_free(&s);
 }
 
+/* What the chip does and other emulators leave out, so that nobody else can be asked. */
+static void text_pans_masks_planes_and_switches_fonts(void)
+{
+    Screen s = screen_new(&mode_03);
+    Console *con;
+
+    load_font(s.b);
+    for (int i = 0; i < 2000; i++)
+        bench_st(s.b, 0xb8000 + 2 * i, 2, i == 1 ? 0x1f41 : 0x0020);
+    con = look(&s, 720, 400);
+    PIXEL_IS(con, 9, 1, attr_color(&mode_03, 15));
+    bench_in8(s.b, 0x3da);
+    bench_out8(s.b, 0x3c0, 0x33);
+    bench_out8(s.b, 0x3c0, 2);                          /* three dots */
+    con = look(&s, 720, 400);
+    PIXEL_IS(con, 5, 1, attr_color(&mode_03, 0));
+    PIXEL_IS(con, 6, 1, attr_color(&mode_03, 15));
+    bench_out16(s.b, 0x3d4, 0x0108);                    /* preset row 1: the glyph's top row is cut off */
+    con = look(&s, 720, 400);
+    PIXEL_IS(con, 7, 0, attr_color(&mode_03, 1));
+    PIXEL_IS(con, 6, 0, attr_color(&mode_03, 15));
+    bench_out8(s.b, 0x3c0, 0x32);
+    bench_out8(s.b, 0x3c0, 6);                          /* planes 1 and 2 */
+    con = look(&s, 720, 400);
+    PIXEL_IS(con, 6, 0, attr_color(&mode_03, 6));
+    PIXEL_IS(con, 7, 0, attr_color(&mode_03, 0));
+    bench_out16(s.b, 0x3c4, 0x0403);                    /* bright characters take the font of block 1: empty */
+    con = look(&s, 720, 400);
+    PIXEL_IS(con, 6, 0, attr_color(&mode_03, 0));
+    screen_free(&s);
+}
+
 static void planar_write_modes_combine(void)
 {
     Screen s = screen_new(&mode_12);
@@ -419,6 +451,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/vga/text", text_shows_cells_colours_and_cursor);
     g_test_add_func("/vga/text-scroll", text_scrolls_by_start_address_and_split);
+    g_test_add_func("/vga/text-details", text_pans_masks_planes_and_switches_fonts);
     g_test_add_func("/vga/planar", planar_write_modes_combine);
     g_test_add_func("/vga/pan", planar_pans_by_pixels);
     g_test_add_func("/vga/mode13", mode13_is_linear_and_doubled);
