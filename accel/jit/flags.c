@@ -284,7 +284,8 @@ static bool plain_dest(const X86Insn *i)
 
     switch (i->map) {
     case MAP_1:
-        return op < 0x40 || op == 0x63 || op == 0x69 || op == 0x6b || (op >= 0x80 && op <= 0x85) ||
+        /* Below 40h columns 6 and 7 are PUSH and POP of segments and the decimal adjustments. */
+        return (op < 0x40 && (op & 7) < 6) || op == 0x63 || op == 0x69 || op == 0x6b || (op >= 0x80 && op <= 0x85) ||
                (op >= 0x88 && op <= 0x8b) || op == 0x8d || (op == 0x90 && i->rm == 0) || (op >= 0xa8 && op <= 0xa9) ||
                (op >= 0xb0 && op <= 0xc1) || op == 0xc6 || op == 0xc7 || (op >= 0xd0 && op <= 0xd3) ||
                (op >= 0xd8 && op <= 0xdf && op != 0xdf) || op == 0xfe || ((op == 0xf6 || op == 0xf7) && i->reg < 4) ||
