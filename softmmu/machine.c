@@ -158,6 +158,16 @@ void machine_listen(Machine *m, MachineEventFn *fn, void *opaque)
     g_array_append_val(m->listeners, l);
 }
 
+void machine_unlisten(Machine *m, MachineEventFn *fn, void *opaque)
+{
+    for (unsigned i = m->listeners->len; i > 0; i--) {
+        EventListener l = g_array_index(m->listeners, EventListener, i - 1);
+
+        if (l.fn == fn && l.opaque == opaque)
+            g_array_remove_index(m->listeners, i - 1);
+    }
+}
+
 void machine_emit(Machine *m, MachineEvent ev, const char *detail)
 {
     for (unsigned i = 0; i < m->listeners->len; i++) {

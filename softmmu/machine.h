@@ -113,6 +113,7 @@ void machine_sync_views(Machine *m);
 void machine_loop_once(Machine *m, bool may_block);
 
 void machine_listen(Machine *m, MachineEventFn *fn, void *opaque);
+void machine_unlisten(Machine *m, MachineEventFn *fn, void *opaque);
 void machine_emit(Machine *m, MachineEvent ev, const char *detail);
 const char *run_state_name(RunState s);
 const char *machine_cause_name(MachineCause c);

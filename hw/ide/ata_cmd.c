@@ -166,7 +166,7 @@ static const AtaCommand commands[] = {
     { 0x10, FOR_HD, false, cmd_ok },                /* RECALIBRATE */
     { 0x20, FOR_HD, false, cmd_read }, { 0x21, FOR_HD, false, cmd_read },
     { 0x24, FOR_HD, true, cmd_read }, { 0x25, FOR_HD, true, cmd_read_dma },
-    { 0x27, FOR_HD, true, cmd_native_max }, { 0x29, FOR_HD, true, cmd_read_multiple },
+    { 0x27, FOR_HD, true, cmd_native_max }, { 0x2f, FOR_HD, true, ata_read_log }, { 0x29, FOR_HD, true, cmd_read_multiple },
     { 0x30, FOR_HD, false, cmd_write }, { 0x31, FOR_HD, false, cmd_write },
     { 0x34, FOR_HD, true, cmd_write }, { 0x35, FOR_HD, true, cmd_write_dma },
     { 0x39, FOR_HD, true, cmd_write_multiple }, { 0x3c, FOR_HD, false, cmd_write },
@@ -189,7 +189,7 @@ static const AtaCommand commands[] = {
 
 static bool uses_address(uint8_t op)
 {
-    return (op >= 0x20 && op <= 0x42) || (op >= 0xc4 && op <= 0xcb && op != 0xc6) || op == 0xf8 || op == 0x06;
+    return (op >= 0x20 && op <= 0x42 && op != 0x2f) || (op >= 0xc4 && op <= 0xcb && op != 0xc6) || op == 0xf8 || op == 0x06;
 }
 
 void ata_command(IdeDrive *d, uint8_t op)

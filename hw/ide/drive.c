@@ -3,7 +3,7 @@
  */
 #include "hw/ide/ide_int.h"
 
-#include <stdio.h>
+#include <string.h>
 
 static void media_changed(void *opaque, bool load)
 {
@@ -36,7 +36,11 @@ bool ide_bus_attach(Bus *bus, Device *dev, GError **err)
     IdeDrive *d = container_of(dev, IdeDrive, dev);
 
     if (d->unit == UINT32_MAX)
-        d->unit = ide->drive[0] ? 1 : 0;
+        d->unit = ide->drive[0] && !ide->sata ? 1 : 0;
+    if (dev->machine->state != RUN_PRELAUNCH && !bus->hotplug)
+        return err_set(err, "%s: bus '%s' does not support hotplugging", dev->cls->name, bus->name);
+    if (ide->sata && d->unit)
+        return err_set(err, "%s: unit=%u: a SATA port has unit 0 only", dev->cls->name, d->unit);
     if (d->unit > 1)
         return err_set(err, "%s: unit=%u: an IDE channel has units 0 and 1", dev->cls->name, d->unit);
     if (ide->drive[d->unit])
@@ -95,6 +99,8 @@ static bool drive_realize(Device *dev, IdeKind kind, GError **err)
     default_text(&d->model, kind == IDE_CD ? "QUERN DVD-ROM" : "QUERN HARDDISK", 0);
     default_text(&d->ver, "2.5+", 0);
     ide_geometry(d);
+    if (d->ide->dma && d->ide->dma->plugged)
+        d->ide->dma->plugged(d->ide->dma_opaque, d, true);
     return true;
 }
 
@@ -106,6 +112,8 @@ static void drive_unrealize(Device *dev)
     IdeDrive *d = container_of(dev, IdeDrive, dev);
 
     ide_cancel(d);
+    if (d->ide->dma && d->ide->dma->plugged)
+        d->ide->dma->plugged(d->ide->dma_opaque, d, false);
     if (d->spans)
         g_array_unref(d->spans);
     block_dev_detach(d->drive);
@@ -124,6 +132,7 @@ static void drive_reset(Device *dev)
     d->sense_key = d->asc = d->ascq = 0;
     d->tray_locked = d->media_event = d->eject_event = false;
     d->cd_changed = 0;
+    memset(d->ncq_log, 0, sizeof d->ncq_log);
 }
 
 static bool drive_loaded(void *opaque, GError **err)
@@ -146,7 +155,7 @@ static const StateDesc drive_state = {
         STATE_U8(IdeDrive, dma_mode), STATE_B(IdeDrive, wce), STATE_B(IdeDrive, smart_on), STATE_U8(IdeDrive, xfer),
         STATE_UMAX(IdeDrive, data_pos, IDE_BUF), STATE_UMAX(IdeDrive, data_end, IDE_BUF), STATE_U64(IdeDrive, sector),
         STATE_U32(IdeDrive, nsectors), STATE_U32(IdeDrive, block_sectors), STATE_U8(IdeDrive, dma_kind),
-        STATE_B(IdeDrive, dma_active), STATE_BUF(IdeDrive, buf), STATE_BUF(IdeDrive, packet), STATE_U32(IdeDrive, packet_left),
+        STATE_B(IdeDrive, dma_active), STATE_BUF(IdeDrive, buf), STATE_BUF(IdeDrive, packet), STATE_BUF(IdeDrive, ncq_log), STATE_U32(IdeDrive, packet_left),
         STATE_U32(IdeDrive, pio_taken), STATE_U32(IdeDrive, byte_limit), STATE_U32(IdeDrive, cd_sector_size),
         STATE_U8(IdeDrive, sense_key), STATE_U8(IdeDrive, asc), STATE_U8(IdeDrive, ascq), STATE_B(IdeDrive, tray_open),
         STATE_B(IdeDrive, tray_locked), STATE_B(IdeDrive, media_event), STATE_B(IdeDrive, eject_event),
@@ -170,11 +179,11 @@ static const PropDesc drive_props[] = { DRIVE_PROPS, PROP_END };
 const DeviceClass ide_hd_class = {
     .name = "ide-hd", .desc = "IDE hard disk", .category = DEVCAT_STORAGE, .bus = BUS_IDE, .size = sizeof(IdeDrive),
     .realize = hd_realize, .unrealize = drive_unrealize, .reset = drive_reset, .props = drive_props,
-    .state = &drive_state, .no_hotplug = true,
+    .state = &drive_state,
 };
 
 const DeviceClass ide_cd_class = {
     .name = "ide-cd", .desc = "IDE CD/DVD-ROM", .category = DEVCAT_STORAGE, .bus = BUS_IDE, .size = sizeof(IdeDrive),
     .realize = cd_realize, .unrealize = drive_unrealize, .reset = drive_reset, .props = drive_props,
-    .state = &drive_state, .no_hotplug = true,
+    .state = &drive_state,
 };

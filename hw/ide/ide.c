@@ -185,6 +185,25 @@ void ide_write(IdeBus *ide, unsigned reg, uint8_t val)
         ide->unit = !!(val & DEV_UNIT);
 }
 
+void ide_issue_fis(IdeBus *ide, const uint8_t f[20])
+{
+    IdeDrive *d = ide->drive[0];
+
+    if (d && !(d->status & (ST_BUSY | ST_DRQ))) {
+        d->feature[0] = f[3];
+        d->feature[1] = f[11];
+        for (int i = 0; i < 3; i++) {
+            d->lba[i][0] = f[4 + i];
+            d->lba[i][1] = f[8 + i];
+        }
+        d->select = f[7] | 0xa0;
+        d->count[0] = f[12];
+        d->count[1] = f[13];
+    }
+    ide->unit = 0;
+    command(ide, f[2]);
+}
+
 void ide_control_write(IdeBus *ide, uint8_t val)
 {
     bool reset = (val & CTL_SRST) && !(ide->control & CTL_SRST), released = !(val & CTL_SRST) && (ide->control & CTL_SRST);
@@ -228,6 +247,20 @@ static void transfer_end(IdeDrive *d)
 static bool xfer_to_drive(const IdeDrive *d)
 {
     return d->xfer == XFER_WRITE || d->xfer == XFER_PACKET || d->xfer == XFER_PACKET_OUT;
+}
+
+uint8_t *ide_pio_pending(IdeDrive *d, uint32_t *len, bool *to_drive)
+{
+    if (!(d->status & ST_DRQ) || (d->status & ST_BUSY) || d->data_pos >= d->data_end)
+        return NULL;
+    *len = d->data_end - d->data_pos;
+    *to_drive = xfer_to_drive(d);
+    return d->buf + d->data_pos;
+}
+
+void ide_pio_taken(IdeDrive *d)
+{
+    transfer_end(d);
 }
 
 uint32_t ide_data_read(IdeBus *ide, unsigned size)
@@ -283,13 +316,23 @@ void ide_cancel(IdeDrive *d)
     d->generation++;
     if (d->drive)
         block_dev_cancel_all(d->drive);
-    for (guint i = 0; d->spans && i < d->spans->len; i++) {
-        DmaSpan *s = &g_array_index(d->spans, DmaSpan, i);
-
-        dma_unmap(s, s->for_write ? s->len : 0);
-    }
-    if (d->spans)
-        g_array_set_size(d->spans, 0);
+    ide_unmap_spans(d->spans, d->dma_kind == IDE_DMA_READ);
     d->dma_active = false;
     d->dma_kind = IDE_DMA_NONE;
 }
+
+void ide_stop(IdeDrive *d)
+{
+    bool idle = !(d->status & (ST_BUSY | ST_DRQ));
+
+    ide_cancel(d);
+    ide_pio_stop(d);
+    d->nsectors = d->packet_left = 0;
+    if (!idle)
+        d->status = ST_READY | ST_SEEK;
+}
+
+const StateDesc ide_bus_state = {
+    .name = "ide-bus", .version = 1,
+    .fields = (const StateField[]) { STATE_UMAX(IdeBus, unit, 1), STATE_U8(IdeBus, control), STATE_END },
+};

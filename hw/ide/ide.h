@@ -39,6 +39,8 @@ typedef struct IdeDmaOps {
     /* The DMA command ended (good or bad). */
     void (*done)(void *opaque, bool ok);
     void (*reset)(void *opaque);
+    /* A drive came (after its realize) or is about to go. Optional. */
+    void (*plugged)(void *opaque, IdeDrive *d, bool present);
 } IdeDmaOps;
 
 struct IdeBus {
@@ -46,6 +48,7 @@ struct IdeBus {
     IdeDrive *drive[2];
     uint8_t unit;               /* selected */
     uint8_t control;            /* device control register */
+    bool sata;                  /* one drive, native command queuing (AHCI) */
     IrqLine irq;
     const IdeDmaOps *dma;
     void *dma_opaque;
@@ -79,6 +82,7 @@ struct IdeDrive {
     uint8_t buf[IDE_BUF];
     /* ATAPI */
     uint8_t packet[12];
+    uint8_t ncq_log[16];        /* what log page 10h tells of the queued command that failed */
     uint32_t packet_left;       /* bytes the host may still fetch */
     uint32_t pio_taken;         /* bytes of buf it already has */
     uint32_t byte_limit;
@@ -97,6 +101,23 @@ struct IdeDrive {
     uint32_t generation;        /* bumped by reset: late completions are ignored */
 };
 
+/*
+ * One queued command (READ and WRITE FPDMA QUEUED). The controller owns it: in use from ide_ncq_start()
+ * until done() or a cancelled drive (ide_drive_reset, ide_cancel).
+ */
+typedef struct IdeNcq {
+    uint64_t (*map)(void *opaque, GArray *spans, uint64_t max, bool to_device);     /* as IdeDmaOps.map */
+    void (*done)(void *opaque, uint8_t status, uint8_t error);
+    void *opaque;
+    uint8_t tag;
+    /* of the drive */
+    IdeDrive *d;
+    bool write, fua;
+    uint64_t sector, part;
+    uint32_t nsectors, generation;
+    GArray *spans;
+} IdeNcq;
+
 /* Controller side. */
 void ide_bus_init(IdeBus *ide, Device *owner, const char *name, IrqLine irq, const IdeDmaOps *dma, void *dma_opaque);
 uint8_t ide_read(IdeBus *ide, unsigned reg);            /* command block 1-7 */
@@ -107,6 +128,18 @@ uint8_t ide_alt_status(IdeBus *ide);
 void ide_control_write(IdeBus *ide, uint8_t val);
 void ide_bus_reset(IdeBus *ide);
 void ide_dma_run(IdeDrive *d);                          /* memory is there: go on */
+/* The whole task file at once, then the command in it: a Register Host to Device FIS (SATA 2.6, 10.3.4). */
+void ide_issue_fis(IdeBus *ide, const uint8_t fis[20]);
+/* A PIO part waits for the host: its bytes in d->buf, or NULL. ide_pio_taken() says that they were moved. */
+uint8_t *ide_pio_pending(IdeDrive *d, uint32_t *len, bool *to_drive);
+void ide_pio_taken(IdeDrive *d);
+/* Cancels and waits for what is in flight; the drive is ready for the next command. */
+void ide_stop(IdeDrive *d);
+void ide_drive_reset(IdeDrive *d);              /* as by SRST; the registers hold the signature */
+bool ide_is_ncq(uint8_t command);
+/* Starts the queued command of fis; a command that cannot start is reported by done() at once. */
+void ide_ncq_start(IdeDrive *d, IdeNcq *q, const uint8_t fis[20]);
+extern const StateDesc ide_bus_state;
 static inline IdeDrive *ide_selected(IdeBus *ide) { return ide->drive[ide->unit]; }
 
 #endif

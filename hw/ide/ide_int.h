@@ -14,7 +14,6 @@ void ide_done(IdeDrive *d);                     /* READY, no error, interrupt */
 void ide_pio_start(IdeDrive *d, uint32_t len, IdeXfer xfer);
 void ide_pio_stop(IdeDrive *d);
 void ide_signature(IdeDrive *d);                /* after reset and diagnostics */
-void ide_drive_reset(IdeDrive *d);
 void ide_geometry(IdeDrive *d);
 
 void ata_command(IdeDrive *d, uint8_t cmd);
@@ -22,6 +21,8 @@ void ata_identify(IdeDrive *d);                 /* fills buf */
 void ata_identify_packet(IdeDrive *d);
 void ata_set_features(IdeDrive *d);
 void ata_smart(IdeDrive *d);
+void ata_read_log(IdeDrive *d);                 /* ncq.c */
+void ide_unmap_spans(GArray *spans, bool wrote);
 /* rw.c: sector and nsectors are set. */
 void ata_read_pio(IdeDrive *d);
 void ata_read_pio_next(IdeDrive *d);
@@ -30,7 +31,7 @@ void ata_write_pio_start(IdeDrive *d);
 void ata_dma_start(IdeDrive *d, IdeDmaKind kind);
 void ata_flush(IdeDrive *d);
 void ata_verify(IdeDrive *d);
-void ide_cancel(IdeDrive *d);                   /* cancels and waits for what is in flight */
+void ide_cancel(IdeDrive *d);                   /* cancels and waits; registers stay */
 /* The end of a request: finds the drive again and refuses completions from before a reset. */
 typedef struct IdeReq { IdeDrive *d; uint32_t generation; void (*then)(IdeDrive *d, int ret); } IdeReq;
 void ide_req_done(void *opaque, int ret);

@@ -70,15 +70,19 @@ void ata_identify(IdeDrive *d)
     put(d, 60, lba28);
     put(d, 61, lba28 >> 16);
     put_dma_modes(d);
+    if (d->ide->sata) {
+        put(d, 75, 31);         /* queue depth 32 */
+        put(d, 76, 1 << 8 | 1 << 2 | 1 << 1);   /* NCQ, generations 1 and 2 */
+    }
     put(d, 80, 0xf0);           /* ATA-4 to ATA-7 */
     put(d, 81, 0x16);
     put(d, 82, 1 << 14 | 1 << 5 | 1);           /* NOP, write cache, SMART */
     put(d, 83, 1 << 14 | 1 << 13 | 1 << 12 | 1 << 10);  /* FLUSH (EXT), 48-bit */
-    put(d, 84, 1 << 14 | (d->wwn ? 1 << 8 : 0));
+    put(d, 84, 1 << 14 | 1 << 5 | (d->wwn ? 1 << 8 : 0));     /* general purpose logs */
     put(d, 85, 1 << 14 | (d->wce ? 1 << 5 : 0) | d->smart_on);
     put(d, 86, 1 << 13 | 1 << 12 | 1 << 10);
-    put(d, 87, 1 << 14 | (d->wwn ? 1 << 8 : 0));
-    put(d, 93, 1 | 1 << 14 | 0x2000);
+    put(d, 87, 1 << 14 | 1 << 5 | (d->wwn ? 1 << 8 : 0));
+    put(d, 93, d->ide->sata ? 0 : 1 | 1 << 14 | 0x2000);
     for (int i = 0; i < 4; i++)
         put(d, 100 + i, d->nb_sectors >> (16 * i));
     while ((d->logical_block_size << exp) < d->physical_block_size && exp < 15)

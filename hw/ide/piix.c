@@ -274,11 +274,6 @@ static bool piix_loaded(void *opaque, GError **err)
     return true;
 }
 
-static const StateDesc ide_bus_state = {
-    .name = "ide-bus", .version = 1,
-    .fields = (const StateField[]) { STATE_UMAX(IdeBus, unit, 1), STATE_U8(IdeBus, control), STATE_END },
-};
-
 static const StateDesc channel_state = {
     .name = "channel", .version = 1,
     .fields = (const StateField[]) {

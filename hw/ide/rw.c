@@ -121,21 +121,22 @@ static void dma_end(IdeDrive *d, bool ok)
     d->ide->dma->done(d->ide->dma_opaque, ok);
 }
 
-static void unmap_spans(IdeDrive *d, bool wrote)
+void ide_unmap_spans(GArray *spans, bool wrote)
 {
-    for (guint i = 0; i < d->spans->len; i++) {
-        DmaSpan *s = &g_array_index(d->spans, DmaSpan, i);
+    for (guint i = 0; spans && i < spans->len; i++) {
+        DmaSpan *s = &g_array_index(spans, DmaSpan, i);
 
         dma_unmap(s, wrote ? s->len : 0);
     }
-    g_array_set_size(d->spans, 0);
+    if (spans)
+        g_array_set_size(spans, 0);
 }
 
 static void dma_part_done(IdeDrive *d, int ret)
 {
     bool read = d->dma_kind == IDE_DMA_READ;
 
-    unmap_spans(d, read);
+    ide_unmap_spans(d->spans, read);
     if (ret < 0) {
         dma_end(d, false);
         rw_error(d, ret, read);
@@ -212,7 +213,7 @@ static void trim_start(IdeDrive *d)
         memcpy(d->buf + pos, s->host, part);
         pos += part;
     }
-    unmap_spans(d, false);
+    ide_unmap_spans(d->spans, false);
     d->data_pos = 0;
     d->data_end = MIN(n, pos);
     trim_run(d);
@@ -240,7 +241,7 @@ void ide_dma_run(IdeDrive *d)
     }
     d->dma_bytes = map_sectors(d, !read);
     if (!d->dma_bytes || d->dma_bytes % IDE_SECTOR) {   /* the host gave too little memory */
-        unmap_spans(d, false);
+        ide_unmap_spans(d->spans, false);
         dma_end(d, false);
         rw_error(d, -EIO, false);
         return;

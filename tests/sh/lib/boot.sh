@@ -4,7 +4,8 @@ skip() { echo "skipped: $*"; exit 77; }
 fail() { echo "failed: $*"; [ ! -f "$tmp/serial" ] || tail -25 "$tmp/serial"; exit 1; }
 KERNEL=$(ls /boot/vmlinuz-*-amd64 2>/dev/null | sort -V | tail -1)
 need_kernel() { [ -r "$KERNEL" ] || skip "no readable kernel: apt-get install linux-image-amd64"; }
-initramfs() { "$QUERN_SRC/scripts/make-initramfs.sh" "$tmp/initrd" "$1" || skip "no initramfs"; }
+# initramfs SCRIPT [module...]
+initramfs() { "$QUERN_SRC/scripts/make-initramfs.sh" "$tmp/initrd" "$@" || skip "no initramfs"; }
 # boot_linux SECONDS quern-options...: runs the kernel with $tmp/initrd; serial output in $tmp/serial; status in $rc.
 boot_linux() {
     secs=$1; shift; rc=0
