@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "cli/img_int.h"
 
-enum { PIECE = 2 << 20, MAX_THREADS = 16 };
+enum { PIECE = 1 << 21, MAX_THREADS = 16 };
 
 typedef struct Source { BlockNode *n; uint64_t start, size; } Source;
 
@@ -26,6 +26,8 @@ typedef struct Convert {
     unsigned threads;
     GMutex lock;
     uint64_t next, done, rate, hash_next;
+    uint64_t run_end;           /* what was found about the source holds up to here */
+    int run_kind;
     int64_t started;
     int error;                  /* first failure, -errno */
     const char *error_what;
@@ -66,11 +68,28 @@ static void report(Convert *cv)
 
 typedef enum { TAKE_END, TAKE_SKIP, TAKE_ZERO, TAKE_DATA } Take;
 
+/* Lock held. Asking the file about holes walks its cached pages, so each run is asked for once. */
+static int find_run(Convert *cv, const Source *s)
+{
+    uint64_t left = s->start + s->size - cv->next;
+    BlockNode *base = cv->keep_backing ? block_node_backing(s->n) : NULL;
+    BlockStatus st;
+    int ret = block_status_above(s->n, base, cv->next - s->start, left, &st, NULL);
+
+    if (ret && cv->salvage)
+        st = (BlockStatus) { .bytes = MIN(left, cv->piece), .data = true, .allocated = true };
+    else if (ret)
+        return ret;
+    cv->run_kind = cv->keep_backing && !st.allocated ? TAKE_SKIP : st.zero || !st.allocated ? TAKE_ZERO : TAKE_DATA;
+    cv->run_end = cv->next + st.bytes;
+    return 0;
+}
+
 /* Lock held: the next piece of one kind. */
 static Take take_piece(Convert *cv, BlockNode **n, uint64_t *src_off, uint64_t *off, uint64_t *len)
 {
-    BlockStatus st;
     Source *s = cv->src;
+    int ret;
 
     if (cv->next >= cv->total || cv->error)
         return TAKE_END;
@@ -79,20 +98,14 @@ static Take take_piece(Convert *cv, BlockNode **n, uint64_t *src_off, uint64_t *
     *off = cv->next;
     *n = s->n;
     *src_off = cv->next - s->start;
-    uint64_t left = s->start + s->size - cv->next;
-    BlockNode *base = cv->keep_backing ? block_node_backing(s->n) : NULL;
-    int ret = block_status_above(s->n, base, *src_off, left, &st, NULL);
-    if (ret) {
-        if (!cv->salvage) {
-            cv->error = ret;
-            cv->error_what = "error while reading block status at offset";
-            cv->error_at = *off;
-            return TAKE_END;
-        }
-        st = (BlockStatus) { .bytes = MIN(left, cv->piece), .data = true, .allocated = true };
+    if (cv->next >= cv->run_end && (ret = find_run(cv, s)) != 0) {
+        cv->error = ret;
+        cv->error_what = "error while reading block status at offset";
+        cv->error_at = *off;
+        return TAKE_END;
     }
-    Take what = cv->keep_backing && !st.allocated ? TAKE_SKIP : st.zero || !st.allocated ? TAKE_ZERO : TAKE_DATA;
-    uint64_t end = cv->next + st.bytes;
+    Take what = cv->run_kind;
+    uint64_t end = cv->run_end;
     if (what == TAKE_DATA) {            /* pieces end at multiples of their size */
         end = MIN(end, (cv->next / cv->piece + 1) * cv->piece);
         if (cv->compress && end % cv->unit && end < s->start + s->size)

@@ -1,22 +1,32 @@
 /*
  * imgutil: images in a scratch folder, and a model of what a guest wrote.
  */
+#include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "tests/block/imgutil.h"
 
 void scratch_init(Scratch *t)
 {
-    t->dir = g_dir_make_tmp("quern-img-XXXXXX", NULL);
+    const char *base = g_getenv("TMPDIR") ? g_getenv("TMPDIR") : g_access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
+
+    t->dir = g_mkdtemp(g_build_filename(base, "quern-img-XXXXXX", NULL));
+    g_assert_nonnull(t->dir);
     t->g = block_graph_new(NULL);
 }
 
 void scratch_clear(Scratch *t)
 {
-    g_autofree char *cmd = g_strdup_printf("rm -rf '%s'", t->dir);
+    GDir *d = g_dir_open(t->dir, 0, NULL);
 
     block_graph_free(t->g);
-    g_assert_cmpint(system(cmd), ==, 0);
+    for (const char *name; (name = g_dir_read_name(d)); ) {
+        g_autofree char *path = scratch_path(t, name);
+        g_assert_cmpint(g_unlink(path), ==, 0);
+    }
+    g_dir_close(d);
+    g_assert_cmpint(g_rmdir(t->dir), ==, 0);
     g_free(t->dir);
 }
 
