@@ -19,7 +19,7 @@ typedef struct PcGsi {          /* one global system interrupt: PIC and I/O APIC
 
 typedef struct Pc {             /* Board.impl */
     Machine *machine;
-    Device *bridge, *isa_bridge, *pm, *pic, *ioapic, *pit, *rtc, *hpet, *fw_cfg_dev, *dma;
+    Device *bridge, *isa_bridge, *pm, *pic, *ioapic, *pit, *rtc, *hpet, *fw_cfg_dev, *dma, *fdc;
     LapicBus *lapics;
     FwCfg *fw_cfg;
     PcGsi gsi[GSIS];
@@ -35,6 +35,8 @@ typedef struct Pc {             /* Board.impl */
 bool pc_create(Machine *m, const MachineConfig *cfg, GError **err);
 bool pc_finish(Pc *pc, GError **err);
 
+/* bootorder.c: every device with a bootindex joins the board's boot order. */
+void pc_collect_boot_order(Pc *pc);
 /* acpi_tables.c: etc/acpi/tables, etc/acpi/rsdp, etc/table-loader; built again when firmware reads them. */
 bool pc_acpi_setup(Pc *pc, GError **err);
 /* smbios.c: etc/smbios/smbios-tables and -anchor from -smbios, -uuid, memory and CPU figures. */

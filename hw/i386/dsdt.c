@@ -5,6 +5,7 @@
  * processors, sleep states. ACPI 1.0b terms only, so that old guests read it too.
  */
 #include "hw/acpi/aml.h"
+#include "hw/block/fdc.h"
 #include "hw/i386/acpi_int.h"
 #include "hw/pci/i440fx.h"
 
@@ -113,6 +114,15 @@ static void add_isa_devices(Aml *isa, Pc *pc)
     for (unsigned i = 0; i < BOARD_SERIALS; i++) {
         if (pc->cfg.serial[i])
             add_serial(isa, i);
+    }
+    if (fdc_cmos_type(pc->fdc, 0) || fdc_cmos_type(pc->fdc, 1)) {
+        d = isa_device("FDC0", "PNP0700");
+        r = aml_new();
+        aml_res_io(r, 0x3f2, 0x3f2, 0, 4);
+        aml_res_io(r, 0x3f7, 0x3f7, 0, 1);
+        aml_res_irq(r, 6);
+        aml_res_dma(r, 2);
+        close_isa_device(isa, d, r);
     }
     if (pc->cfg.parallel[0]) {
         d = isa_device("LPT1", "PNP0400");

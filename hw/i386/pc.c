@@ -6,6 +6,7 @@
  * interrupt 0 goes to I/O APIC input 2 (the MADT says so). docs/hw/pc.md. Machine lock.
  */
 #include "hw/acpi/piix4_pm.h"
+#include "hw/block/fdc.h"
 #include "hw/i386/board_int.h"
 #include "hw/isa/piix3.h"
 #include "hw/misc/pcspk.h"
@@ -194,7 +195,8 @@ static bool create_isa_devices(Pc *pc, GError **err)
         return false;
     if (device_class_find("i8042") && !add(pc, "i8042", isa, NULL, err))
         return false;
-    return true;
+    pc->fdc = add(pc, "isa-fdc", isa, NULL, err);
+    return pc->fdc;
 }
 
 static bool create_ports(Pc *pc, GError **err)
@@ -357,8 +359,6 @@ static bool set_cmos(Pc *pc, GError **err)
 {
     uint64_t ext = pc->below_4g - MiB, high = pc->below_4g > 16 * MiB ? pc->below_4g - 16 * MiB : 0;
 
-    mc146818_set_cmos(pc->rtc, CMOS_FLOPPY, 0);
-    mc146818_set_cmos(pc->rtc, CMOS_EQUIPMENT, 0x06);   /* FPU, PS/2 mouse */
     cmos_word(pc, CMOS_BASE_MEM, 640);
     cmos_word(pc, CMOS_EXT_MEM, MIN(ext / KiB, 65535));
     cmos_word(pc, CMOS_EXT_MEM2, MIN(ext / KiB, 65535));
@@ -367,6 +367,15 @@ static bool set_cmos(Pc *pc, GError **err)
         mc146818_set_cmos(pc->rtc, CMOS_MEM_4G + i, pc->above_4g / (64 * KiB) >> 8 * i);
     mc146818_set_cmos(pc->rtc, CMOS_CPUS, MAX(pc->cpus, 1) - 1);
     return set_boot_order(pc, err);
+}
+
+/* Drives are there by now. */
+static void set_cmos_floppies(Pc *pc)
+{
+    unsigned a = fdc_cmos_type(pc->fdc, 0), b = fdc_cmos_type(pc->fdc, 1), n = (a != 0) + (b != 0);
+
+    mc146818_set_cmos(pc->rtc, CMOS_FLOPPY, a << 4 | b);
+    mc146818_set_cmos(pc->rtc, CMOS_EQUIPMENT, 0x06 | (n ? 1 | (n - 1) << 6 : 0));      /* FPU, PS/2 mouse, floppies */
 }
 
 static bool add_file(Pc *pc, const char *name, const void *data, size_t len, GError **err)
@@ -449,6 +458,8 @@ bool pc_finish(Pc *pc, GError **err)
 {
     if (pc->cfg.kernel && !pc_kernel_setup(pc, err))
         return false;
+    pc_collect_boot_order(pc);
+    set_cmos_floppies(pc);
     if (!pc->cfg.kernel && (pc->cfg.initrd || pc->cfg.append))
         return err_set(err, "%s needs -kernel", pc->cfg.initrd ? "-initrd" : "-append");
     if (!add_boot_files(pc, err) || (pc->acpi && !pc_acpi_setup(pc, err)) || !pc_smbios_setup(pc, err))
