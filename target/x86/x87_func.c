@@ -76,9 +76,10 @@ static Fp scale(FpStatus *st, Fp a, Fp b)
     }
     a = fp_operand(st, a);
     b = fp_operand(st, b);
-    if (a.cls != FPC_NORMAL || b.cls == FPC_ZERO)
+    if (a.cls != FPC_NORMAL)
         return a;
-    n = b.e > 20 ? (b.s ? -0x10000 : 0x10000) : fp_to_int(&trunc, b, 32);
+    /* A denormal underflows even when it is scaled by nothing. */
+    n = b.cls == FPC_ZERO ? 0 : b.e > 20 ? (b.s ? -0x10000 : 0x10000) : fp_to_int(&trunc, b, 32);
     if (n > 0x10000)
         n = 0x10000;
     if (n < -0x10000)
