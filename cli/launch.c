@@ -210,17 +210,6 @@ static bool add_globals(Cli *cli, Machine *m, GError **err)
     return true;
 }
 
-static void warn_nothing_to_boot(Cli *cli, Services *s)
-{
-    static const char *const disks[] = { "ide-hd", "ide-cd", "scsi-hd", "scsi-cd", "virtio-blk-pci", "virtio-blk",
-                                         "nvme", "usb-storage", "floppy", NULL };
-
-    if (cli->disks->len || cli->drives->len || cli->blockdevs->len || cli->cfg.kernel || cli->cfg.bios ||
-        cli->loadvm || cli->incoming || cli->start_paused || device_wanted(cli, disks) || cli->cfg.nics)
-        return;
-    log_info("there is nothing to boot: name a disk or CD image (quern debian.iso), or -kernel");
-}
-
 static bool build(Cli *cli, Machine *m, Services *s, X86Model **model, GError **err)
 {
     MachineConfig *cfg = &cli->cfg;
@@ -263,7 +252,6 @@ static bool start(Cli *cli, Machine *m, Services *s, GError **err)
         return err_prefix(err, "-loadvm %s", cli->loadvm);
     if (cli->pidfile && !write_pidfile(cli->pidfile, err))
         return false;
-    warn_nothing_to_boot(cli, s);
     net_warn_unused(s);
     if (!drop_privileges(cli, err))
         return false;

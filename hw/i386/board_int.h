@@ -41,6 +41,8 @@ void pc_collect_boot_order(Pc *pc);
 bool pc_acpi_setup(Pc *pc, GError **err);
 /* smbios.c: etc/smbios/smbios-tables and -anchor from -smbios, -uuid, memory and CPU figures. */
 bool pc_smbios_setup(Pc *pc, GError **err);
+/* firmware_log.c: the port SeaBIOS writes its messages to; tells the user that nothing boots. */
+void pc_firmware_log(Machine *m);
 /* kernel.c: -kernel, -initrd, -append: fw_cfg items and a boot ROM. */
 bool pc_kernel_setup(Pc *pc, GError **err);
 

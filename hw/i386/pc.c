@@ -531,6 +531,7 @@ bool pc_create(Machine *m, const MachineConfig *cfg, GError **err)
     pc->lapics = lapic_bus_new(m);
     lapic_bus_set_smm(pc->lapics, smm_changed, pc->bridge);
     isa_bus_new(m, NULL);
+    pc_firmware_log(m);
     return create_cpus(pc, err) && create_interrupts(pc, err) && create_chipset(pc, err) && create_timers(pc, err) &&
            create_isa_devices(pc, err) && create_fw_cfg(pc, err) && load_bios(pc, err) && create_cards(pc, err) &&
            create_ports(pc, err) && set_cmos(pc, err);
