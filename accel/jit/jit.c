@@ -3,6 +3,7 @@
  *
  * How it works: docs/engine.md.
  */
+#include "accel/jit/check.h"
 #include "accel/jit/run_int.h"
 
 #include <inttypes.h>
@@ -42,8 +43,11 @@ static bool jit_create(Machine *m, GHashTable *opts, GError **err)
         return false;
     }
     jm->tb_size = (size_t)CLAMP(mb, TB_MIN_MB, TB_MAX_MB) << 20;
+    size = opts ? g_hash_table_lookup(opts, "check") : NULL;
+    jm->check_first = size ? g_ascii_strtoull(size, NULL, 10) : 0;
+    jm->check = option_on(opts, "check") || jm->check_first;
     size = opts ? g_hash_table_lookup(opts, "threshold") : NULL;
-    jm->threshold = size ? MIN(g_ascii_strtoull(size, NULL, 10), 200) : HEAT_DEFAULT;
+    jm->threshold = size ? MIN(g_ascii_strtoull(size, NULL, 10), 200) : jm->check ? 0 : HEAT_DEFAULT;
     jm->exact = option_on(opts, "exact");
     if (option_on(opts, "perf")) {
         g_autofree char *path = g_strdup_printf("/tmp/perf-%d.map", (int)getpid());
@@ -72,8 +76,16 @@ static bool jit_vcpu_create(Vcpu *v, GError **err)
     JitCpu *j = g_new0(JitCpu, 1);
     X86Cpu *c = x86_cpu(v);
 
+    if (jm->check && v->index) {
+        g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "-accel jit,check=on compares what one CPU does: give it a machine with -smp 1");
+        g_free(j);
+        return false;
+    }
     j->c = c;
     j->m = jm;
+    if (jm->check)
+        j->check = jit_check_new(c);
     if (!jit_signals_install(err) || !jit_cache_create(&j->cache, jm->tb_size, err) ||
         !jit_shadow_create(j, err)) {
         jit_cache_destroy(&j->cache);
@@ -107,6 +119,7 @@ static void jit_vcpu_destroy(Vcpu *v)
     if (!j)
         return;
     jit_flush(j);
+    jit_check_free(j->check);
     interp_free(j->interp);
     g_hash_table_destroy(j->pages);
     g_ptr_array_free(j->order, TRUE);
@@ -145,6 +158,11 @@ static char *jit_describe(Machine *m)
         for (unsigned k = 0; k < JIT_EXIT_COUNT; k++)
             g_string_append_printf(s, " %s %" PRIu64, exit_names[k], t->exits[k]);
         g_string_append_c(s, '\n');
+        if (j->check) {
+            g_autofree char *text = jit_check_describe(j->check);
+
+            g_string_append(s, text);
+        }
     }
     return g_string_free(s, FALSE);
 }

@@ -39,6 +39,7 @@ typedef struct JitExit {        /* a direct branch to a place in the same page *
     uint64_t stub;              /* where the rel32 goes while not linked */
     uint16_t off;               /* target's offset in the page */
     bool nogroup;               /* wants the variant without group checks */
+    bool flags_dead;            /* the target reads no flags: they may be anything on the way */
 } JitExit;
 
 typedef struct InsnMark {       /* side table: one per guest instruction */
@@ -64,6 +65,8 @@ struct JitBlock {
     JitBlock *hash_next, *page_next;
     JitBlock *alias_of;         /* stands for the tail of that block's instruction in the next page */
     uint64_t peek_lines;        /* 64-byte lines of the page whose code it drew conclusions from */
+    uint32_t runs;              /* with check: how often it was compared */
+    uint16_t *live;             /* with check=on: flags live before each instruction, and at the end */
 };
 enum { HEAT_ENTRIES = 1 << 16, HEAT_DEFAULT = 4 };   /* runs in the interpreter before translation */
 enum { USES_NONE, USES_VEC, USES_FPU };
@@ -105,7 +108,8 @@ typedef struct JitMachine {     /* Machine.accel_state */
     SoftCode *code;
     size_t tb_size;
     unsigned threshold;
-    bool exact;
+    bool exact, check;
+    unsigned check_first;       /* check=N: this many runs of each block, then one in CHECK_EVERY; 0: all */
     FILE *perf;                 /* perf=on: the map perf reads symbols of generated code from */
 } JitMachine;
 
@@ -132,9 +136,11 @@ struct JitCpu {
     bool has_avx, exact, want_flush;
     bool local_kernel;          /* supervisor code on pages that are not global was seen this epoch */
     uint32_t seen_epoch;        /* X86Cpu.code_epoch local_kernel belongs to */
+    bool failed;                /* check=on found a difference: the machine stops */
     bool one_interp;            /* the next block is the interpreter's */
     bool settle;                /* dead flags were given up: run on until all are written */
     bool want_fpu;              /* the next block wants x87 state in the host's registers */
+    struct JitCheck *check;     /* check=on: check.h */
     JitExit *pending_exit;      /* the exit we came from: link it to what is found */
 };
 

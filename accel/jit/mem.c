@@ -136,12 +136,15 @@ void mem_stack(Tr *t, unsigned k, unsigned base, int32_t disp, unsigned size)
     s->size = size;
     e_ld(e, true, S1, m_gs(GS_ENV(stk_delta) + 8 * t->bank));
     t->s1_group = -1;
+    tr_mark(t, k);              /* an empty cache lets one non-canonical page pass, and that faults */
 }
 
 HMem mem_stack_operand(Tr *t, unsigned k, int32_t disp, unsigned size)
 {
-    if (t->t[k].stk.group >= 0)
+    if (t->t[k].stk.group >= 0) {
+        tr_mark(t, k);
         return group_operand(t, &t->t[k].stk);
+    }
     mem_stack(t, k, HSP, disp, size);
     return m_bi(HSP, S1, 0, disp);
 }

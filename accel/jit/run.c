@@ -8,6 +8,8 @@
  */
 #include "accel/jit/run_int.h"
 
+#include "accel/jit/check.h"
+
 #include "accel/soft/loop.h"
 #include "target/x86/flags.h"
 
@@ -80,6 +82,8 @@ static uint64_t find_far(JitCpu *j)
     uint64_t salt = jit_env(c)->salt;
     JitFar *f = far_slot(j, c->rip, salt);
 
+    if (j->check)               /* block by block */
+        return 0;
     if (f->rip != c->rip || f->salt != salt || !f->b || f->b->dead)
         return 0;
     jit_ibtc_set(j, c->rip, f->b->ientry);
@@ -231,16 +235,33 @@ static void after_exit(JitCpu *j, uint64_t why)
         c->rip = (uint32_t)c->rip;
 }
 
+static void interpret(JitCpu *j)
+{
+    if (j->check)
+        jit_check_dirty(j->check);
+    interp_run_block(j->interp);
+}
+
 static VcpuExit attend(JitCpu *j)
 {
     VcpuExit why;
 
+    if (j->check)
+        jit_check_dirty(j->check);
     if (j->settle)
-        interp_run_block(j->interp);
+        interpret(j);
     j->settle = false;
     j->pending_exit = NULL;
     why = soft_attend(j->c);
     jit_code_take_dirty(j);
+    return why;
+}
+
+static uint64_t enter_checked(JitCpu *j, JitBlock *b)
+{
+    uint64_t why = enter(j, b);
+
+    after_exit(j, why);
     return why;
 }
 
@@ -253,7 +274,7 @@ static void turn(JitCpu *j)
 
     if (j->one_interp) {        /* its second page has moved: not by this block */
         j->one_interp = false;
-        interp_run_block(j->interp);
+        interpret(j);
         return;
     }
     if (!from && !j->want_fpu) {
@@ -271,10 +292,14 @@ static void turn(JitCpu *j)
     j->pending_exit = NULL;
     if (!b) {
         j->st.interp++;
-        interp_run_block(j->interp);
+        interpret(j);
         return;
     }
     refresh_env(j);
+    if (j->check) {
+        j->failed = !jit_check_block(j, b, enter_checked);
+        return;
+    }
     if (from)
         jit_link(j, from, b);
     else if (!(b->mode & MODE_JIT_NOGROUP)) {
@@ -312,5 +337,7 @@ VcpuExit jit_run(Vcpu *v)
                 return why;
         }
         turn(j);
+        if (G_UNLIKELY(j->failed))
+            return VCPU_EXIT_INTERNAL_ERROR;
     }
 }

@@ -61,23 +61,26 @@ void tr_exit_far(Tr *t, int32_t toff)
 
 void tr_exit(Tr *t, int32_t toff, uint16_t from)
 {
+    bool dead;
+
     if (!in_page(toff)) {
         fl_host(t, S1);
         tr_exit_far(t, toff);
         return;
     }
-    if (fl_peek(t, toff) || t->j->exact)
+    dead = !fl_peek(t, toff) && !t->j->exact;
+    if (!dead)
         fl_host(t, S1);
     if (toff < from)
         poll(t, toff);
-    add_exit(t, X_CHAIN, e_jmp_fwd(&t->e), toff);
+    add_exit(t, X_CHAIN, e_jmp_fwd(&t->e), toff)->flags_dead = dead;
 }
 
 /* The taken side of a conditional branch whose code follows; flags are in place. */
 static void taken(Tr *t, int64_t toff)
 {
     poll(t, toff);
-    add_exit(t, X_CHAIN, e_jmp_fwd(&t->e), toff);
+    add_exit(t, X_CHAIN, e_jmp_fwd(&t->e), toff)->flags_dead = !fl_peek(t, toff) && !t->j->exact;
 }
 
 static bool jcc(Tr *t, unsigned k)
@@ -193,7 +196,7 @@ static void call_direct(Tr *t, unsigned k, int32_t toff)
         if (toff < t->t[k].next)
             poll(t, toff);
         e8(e, 0xe8);
-        add_exit(t, X_CHAIN, e_here(e), toff);
+        add_exit(t, X_CHAIN, e_here(e), toff)->flags_dead = !fl_peek(t, toff) && !t->j->exact;
         e32(e, 0);
     } else {
         e_ld(e, true, S0, m_gs(GS_ENV(vbase)));

@@ -73,7 +73,7 @@ typedef struct Tr {
     int s1_group;               /* r11 holds this group's host address; -1: none */
     TInsn t[JIT_MAX_INSNS];
     InsnMark marks[JIT_MAX_INSNS];
-    Recipe recipes[JIT_MAX_INSNS];
+    Recipe recipes[3 * JIT_MAX_INSNS];
     Slow slow[MAX_SLOW];
     ExitTmp exits[JIT_MAX_EXITS];
 } Tr;

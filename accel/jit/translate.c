@@ -5,6 +5,7 @@
  * one backward pass for live flags, one pass of emission, then what belongs out of line. The code
  * holds no guest addresses: RIP is vbase plus an offset, so all mappings of a page share blocks.
  */
+#include "accel/jit/check.h"
 #include "accel/jit/trans_int.h"
 
 #include <inttypes.h>
@@ -52,16 +53,23 @@ static void add_insn(Tr *t, X86Insn *i, unsigned off)
 static unsigned decode_block(Tr *t, X86Insn *insns, unsigned off)
 {
     unsigned conds = 0;
-    bool last = false;
+    uint16_t undefined = 0;
+    bool last = false, alone = false;
 
     while (t->n < JIT_MAX_INSNS && off < 4096) {
         X86Insn *i = &insns[t->n];
 
         if (x86_decode(t->page + off, 4096 - off, t->mode, t->c->model, i) == DECODE_MORE)
             break;
+        if (t->j->check) {      /* instructions that cannot be checked, or that read undefined flags, come first */
+            alone = jit_check_alone(i);
+            if (t->n && (alone || x86_row(i)->rd & undefined) && !last)
+                break;
+            undefined = jit_check_undefined(i, undefined);
+        }
         add_insn(t, i, off);
         off += i->len;
-        if (last)
+        if (last || alone)
             break;
         if (i->row == X86_ROW_UD || i->row == X86_ROW_NM ||
             (t->t[t->n - 1].row->cls & CL_END && !system_goes_on(t, &t->t[t->n - 1])))
@@ -236,6 +244,7 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
             e_bind(e, out->patch);
         }
         out->off = x->toff;
+        out->flags_dead = x->kind == X_NOGROUP ? x->home == FH_DEAD : x->flags_dead;
         out->nogroup = x->kind == X_NOGROUP;
         out->stub = e_rx(e, e_here(e));
         e_mov_i(e, S1, (uint64_t)(uintptr_t)out);
@@ -289,6 +298,12 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     b->insns = insns;
     b->n_exits = chains;
     b->peek_lines = t->peek_lines;
+    if (j->check) {
+        b->live = jit_arena(j, (t->n + 1) * sizeof *b->live);
+        for (unsigned n = 0; n < t->n; n++)
+            b->live[n] = t->t[n].live_in;
+        b->live[t->n] = t->t[t->n - 1].live_out;
+    }
     memcpy(b->marks, t->marks, t->n * sizeof(InsnMark));
     memcpy(b->recipes, t->recipes, t->n_recipes * sizeof(Recipe));
     j->cache.used = (t->e.p - j->cache.rw + 15) & ~(size_t)15;

@@ -80,7 +80,9 @@ static uint64_t movs_run(X86Cpu *c, const X86Insn *i, uint64_t src, uint64_t dst
 
     n = run_length(c, i, c->gpr[R_RSI] & x86_mask(i->adsize), src, n);
     n = run_length(c, i, c->gpr[R_RDI] & x86_mask(i->adsize), dst, n);
-    if (!n || !(s = x86_host_r(c, src, size, c->data_bank)) || !(d = x86_host_w(c, dst, size, c->data_bank)))
+    /* Asked for once more: writing may have given the page, and so the source, another place. */
+    if (!n || !x86_host_r(c, src, size, c->data_bank) || !(d = x86_host_w(c, dst, size, c->data_bank)) ||
+        !(s = x86_host_r(c, src, size, c->data_bank)))
         return 0;
     if (d > s && d < s + (n << shift))
         copy_up(d, s, n, size);

@@ -44,6 +44,8 @@ static uint64_t phys_read(X86Cpu *c, const FlatRange *fr, uint64_t pa, unsigned 
 {
     uint64_t v = 0;
 
+    if (G_UNLIKELY(c->mmu->shadow))
+        x86_shadow_cannot(c);
     if ((size & (size - 1)) == 0) {
         if (in_range(fr, pa, size))
             return flat_range_read(fr, pa, size);
@@ -59,6 +61,8 @@ static uint64_t phys_read(X86Cpu *c, const FlatRange *fr, uint64_t pa, unsigned 
 
 static void phys_write(X86Cpu *c, const FlatRange *fr, uint64_t pa, uint64_t v, unsigned size)
 {
+    if (G_UNLIKELY(c->mmu->shadow))
+        x86_shadow_cannot(c);
     if ((size & (size - 1)) == 0) {
         if (in_range(fr, pa, size)) {
             flat_range_write(fr, pa, size, v);
@@ -85,7 +89,7 @@ static void ref_written(X86Cpu *c, const MemRef *r, uint64_t va, unsigned size, 
 {
     uint64_t off = r->fr->ram_offset + (r->pa - r->fr->addr);
 
-    if (!r->fr->ram || ram_page_plain(r->fr->ram, off))
+    if (!r->fr->ram || c->mmu->shadow || ram_page_plain(r->fr->ram, off))
         return;
     ram_mark_written(r->fr->ram, off, size);
     x86_tlb_page_written(c, r, va, bank);
@@ -158,8 +162,9 @@ static void probe(X86Cpu *c, uint64_t va, unsigned len, unsigned bank, MmuAccess
         unsigned n = MIN(len, TLB_PAGE - (unsigned)(va & 0xfff));
         const TlbEntry *e = &c->tlb[bank][tlb_index(va)];
 
-        if ((va ^ (acc == ACC_W ? e->tag_w : e->tag_r)) >= TLB_PAGE)
-            x86_mem_ref(c, va, acc, bank);
+        if ((va ^ (acc == ACC_W ? e->tag_w : e->tag_r)) >= TLB_PAGE && !x86_mem_ref(c, va, acc, bank).host &&
+            c->mmu->shadow)
+            x86_shadow_cannot(c);       /* here, before anybody takes a lock */
         va = next_page(c, va, n);
         len -= n;
     }
@@ -253,8 +258,11 @@ void *x86_host_rmw(X86Cpu *c, uint64_t va, unsigned size, unsigned bank)
     if ((va & 0xfff) + size > TLB_PAGE)
         return NULL;
     r = x86_mem_ref(c, va, ACC_W, bank);
-    if (!r.host || r.fr->readonly)
+    if (!r.host || r.fr->readonly) {
+        if (c->mmu->shadow)
+            x86_shadow_cannot(c);
         return NULL;
+    }
     if (G_UNLIKELY(c->mmu->watch_any))
         x86_watch_hit(c, va, size, true);
     c->mmu->rmw = r;

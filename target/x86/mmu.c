@@ -318,8 +318,14 @@ static int translate(X86Cpu *c, uint64_t va, MmuAccess acc, unsigned bank, Xlat 
 static void grant_write(X86Cpu *c, TlbEntry *e, const FlatRange *fr, uint64_t pa, uint64_t page, uint32_t perm,
                         unsigned bank)
 {
-    if (fr->readonly || !fr->ram || !(perm & PERM_D) || !x86_perm_ok(c, perm, ACC_W, bank) ||
-        !ram_page_plain(fr->ram, fr->ram_offset + (pa - fr->addr)))
+    if (fr->readonly || !fr->ram || !(perm & PERM_D) || !x86_perm_ok(c, perm, ACC_W, bank))
+        return;
+    if (G_UNLIKELY(c->mmu->shadow)) {
+        if (x86_shadow_owns(c, (void *)(uintptr_t)e->host_page))
+            e->tag_w = page;
+        return;
+    }
+    if (!ram_page_plain(fr->ram, fr->ram_offset + (pa - fr->addr)))
         return;
     bit_set(c->mmu->host_filter, host_hash(e->host_page));
     e->tag_w = page;
@@ -334,6 +340,8 @@ static TlbEntry *l1_fill(X86Cpu *c, uint64_t va, uint64_t pa, uint8_t *host, con
     TlbEntry *e = &c->tlb[bank][idx];
 
     e->tag_r = e->tag_w = e->tag_x = tlb_invalid(idx);
+    if (G_UNLIKELY(m->shadow))
+        x86_shadow_filled(c, bank, idx);
     if (m->used[bank][idx / 64] & bit)
         c->tlb_gen++;
     e->host_page = (uint64_t)(uintptr_t)host;
@@ -392,6 +400,8 @@ MemRef x86_mem_ref(X86Cpu *c, uint64_t va, MmuAccess acc, unsigned bank)
     r.perm = x.perm;
     r.host = x86_phys_host(c, r.pa, TLB_PAGE, &r.fr);
     if (r.host) {
+        if (G_UNLIKELY(c->mmu->shadow))
+            r.host = x86_shadow_page(c, r.host, va, acc == ACC_W && !r.fr->readonly);
         if (bank != TLB_N)
             r.entry = l1_fill(c, va, r.pa, r.host, r.fr, x.perm, bank);
         r.host += va & 0xfff;

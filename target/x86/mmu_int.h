@@ -73,6 +73,7 @@ typedef struct X86Mmu {
     uint64_t global_filter[BIG_FILTER / 64];    /* hash of VA >> 21 of pages filled as global */
     MmuSpace pcid[4096];
     MemRef rmw;                 /* between x86_host_rmw and x86_host_rmw_done */
+    struct X86Shadow *shadow;   /* NULL, or this is the processor of a shadow: stores go to copies */
 } X86Mmu;
 
 /* Walks the tables of the current paging mode for va: translation in x, accessed and dirty bits
@@ -93,6 +94,14 @@ MemRef x86_mem_ref(X86Cpu *c, uint64_t va, MmuAccess acc, unsigned bank);
 
 /* r was stored to and its page marked: gives the fast-store tag when the page became plain. */
 void x86_tlb_page_written(X86Cpu *c, const MemRef *r, uint64_t va, unsigned bank);
+
+/* Of a processor with mmu->shadow (shadow.c): the page to use for the real one; where a page walk
+   finds an entry (and x86_shadow_filled: an entry is about to be filled); whether host is a copy; giving up. */
+uint8_t *x86_shadow_page(X86Cpu *c, uint8_t *host, uint64_t va, bool write);
+void x86_shadow_filled(X86Cpu *c, unsigned bank, unsigned idx);
+void *x86_shadow_walk(X86Cpu *c, void *host);
+bool x86_shadow_owns(const X86Cpu *c, const void *host);
+G_NORETURN void x86_shadow_cannot(X86Cpu *c);
 
 /* Data breakpoints (debug.c). */
 bool x86_watch_page(const X86Cpu *c, uint64_t va);

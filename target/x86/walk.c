@@ -25,6 +25,7 @@ typedef struct Level {
     const FlatRange *fr;
     uint64_t val;
     uint64_t pa;
+    bool copy;                  /* host is a shadow's */
 } Level;
 
 typedef struct Walk {
@@ -69,6 +70,12 @@ static Level read_entry(X86Cpu *c, uint64_t pa, unsigned wide)
     Level l = { .pa = pa & c->mmu->a20_mask };
 
     l.host = x86_phys_host(c, l.pa, wide, &l.fr);
+    if (l.host && G_UNLIKELY(c->mmu->shadow)) {
+        void *real = l.host;
+
+        l.host = x86_shadow_walk(c, real);
+        l.copy = l.host != real;
+    }
     if (l.host && wide == 8)
         l.val = le64toh(__atomic_load_n((uint64_t *)l.host, __ATOMIC_RELAXED));
     else if (l.host)
@@ -102,7 +109,7 @@ static bool set_bits(Level *l, unsigned wide, uint64_t bits)
         uint64_t off = l->fr->ram_offset + (l->pa - l->fr->addr);
 
         l->val |= bits;
-        if (l->fr->ram && !ram_page_plain(l->fr->ram, off))
+        if (l->fr->ram && !l->copy && !ram_page_plain(l->fr->ram, off))
             ram_mark_written(l->fr->ram, off, wide);
     }
     return ok;

@@ -3,6 +3,8 @@
 
 #include "softmmu/accel.h"
 
+#include <string.h>
+
 static uint64_t exit_read(void *opaque, uint64_t off, unsigned size) { return 0; }
 
 static void exit_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
@@ -17,12 +19,13 @@ static const IoOps exit_ops = { exit_read, exit_write, .max = 4 };
 Rig *rig_new(const char *engine, unsigned cpus)
 {
     Rig *r = g_new0(Rig, 1);
+    g_auto(GStrv) words = g_strsplit(engine, ",", 0);
     Machine *m = machine_new(false);
     g_autoptr(GHashTable) opts = g_hash_table_new(g_str_hash, g_str_equal);
     GError *err = NULL;
 
     r->m = m;
-    m->accel = accel_find(engine);
+    m->accel = accel_find(words[0]);
     g_assert_nonnull(m->accel);
     m->ram_size = RIG_RAM;
     m->ram = ram_block_new("ram", RIG_RAM, &err);
@@ -34,6 +37,12 @@ Rig *rig_new(const char *engine, unsigned cpus)
     region_init_io(&r->exit_mem, "exit-mem", &exit_ops, r, 4);
     region_add(&m->mem_root, &r->exit_mem, RIG_EXIT_MEM, 1);
     g_hash_table_insert(opts, (char *)"threshold", (char *)"0");    /* jit: translate at once */
+    for (unsigned n = 1; words[n]; n++) {       /* option=value */
+        char *value = strchr(words[n], '=');
+
+        *value++ = 0;
+        g_hash_table_insert(opts, words[n], value);
+    }
     if (m->accel->create && !m->accel->create(m, opts, &err))
         g_error("%s", err->message);
     r->model = x86_model_parse("max", &err);

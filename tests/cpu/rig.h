@@ -24,6 +24,7 @@ typedef struct Rig {
     uint32_t exit_code;         /* last value written there */
 } Rig;
 
+/* engine: "jit" or "jit,check=on": a name and its options. */
 Rig *rig_new(const char *engine, unsigned cpus);
 void rig_free(Rig *r);
 /* Fresh registers in mode, rip = RIG_CODE. Memory is kept. */

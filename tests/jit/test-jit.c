@@ -1,15 +1,20 @@
 /* test-jit: the same code on the interpreter and on the translator must leave the same state. */
 #include "tests/cpu/rig.h"
 
+#include "accel/jit/jit_int.h"
 #include "softmmu/accel.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct Pair { Rig *a, *b; } Pair;
 
+static const char *jit_options = "jit";
+static unsigned random_rounds = 1500;
+
 static Pair pair_new(void)
 {
-    return (Pair) { rig_new("interp", 1), rig_new("jit", 1) };
+    return (Pair) { rig_new("interp", 1), rig_new(jit_options, 1) };
 }
 
 static void pair_free(Pair *p)
@@ -257,7 +262,7 @@ static void random_code(RigMode mode)
     Pair p = pair_new();
     Rnd r = { 0x1234567 + mode };
 
-    for (unsigned n = 0; n < 1500; n++) {
+    for (unsigned n = 0; n < random_rounds; n++) {
         Buf b = { .code64 = mode == RIG_64 };
         uint64_t seed = r.x;
 
@@ -273,6 +278,46 @@ static void random_code(RigMode mode)
 static void random_64(void) { random_code(RIG_64); }
 static void random_32(void) { random_code(RIG_32); }
 
+/* ---- check=on ---- */
+
+static void checked_code_gives_no_report(void)
+{
+    jit_options = "jit,check=on";
+    random_rounds = 150;
+    straight_code_gives_the_same_state();
+    random_64();
+    random_32();
+    jit_options = "jit";
+    random_rounds = 1500;
+}
+
+/* The same translation, but one byte of the generated code is not what it should be. */
+static void spoilt_code_is_reported(void)
+{
+    static const uint8_t code[] = { 0xb8, 0x11, 0x22, 0x33, 0x44, 0x89, 0x06, 0xeb, 0 };  /* mov eax, 0x44332211; mov [rsi], eax; jmp */
+    static const uint8_t imm[] = { 0x11, 0x22, 0x33, 0x44 };
+
+    if (g_test_subprocess()) {
+        Rig *r = rig_new("jit,check=on", 1);
+        JitCpu *j = r->c->vcpu.engine;
+        uint8_t *at;
+
+        g_assert_true(run_one(r, RIG_64, code, sizeof code, 1));
+        at = memmem(j->cache.rw + j->cache.stub_bytes, j->cache.used - j->cache.stub_bytes, imm, sizeof imm);
+        g_assert_nonnull(at);
+        at[1] ^= 1;
+        rig_mode(r, RIG_64);
+        set_regs(r, 1, true);
+        rig_run(r, 500);
+        g_assert_cmpint(j->failed, ==, true);
+        exit(0);
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
+    g_test_trap_assert_stderr("*block at 0x10000 does not do what*b8 11 22 33 44*mov*rax*44332211*44332311*"
+                              "memory*interpreter 22, translation 23*");
+}
+
 int main(int argc, char **argv)
 {
     int rc;
@@ -282,6 +327,8 @@ int main(int argc, char **argv)
     g_test_add_func("/jit/straight", straight_code_gives_the_same_state);
     g_test_add_func("/jit/random-64", random_64);
     g_test_add_func("/jit/random-32", random_32);
+    g_test_add_func("/jit/checked", checked_code_gives_no_report);
+    g_test_add_func("/jit/spoilt", spoilt_code_is_reported);
     rc = g_test_run();
     machine_unlock();
     return rc;
