@@ -7,8 +7,8 @@
 #ifndef SOFTMMU_ACCEL_H
 #define SOFTMMU_ACCEL_H
 
+#include "softmmu/irqchip.h"
 #include "softmmu/vcpu.h"
-
 
 struct Accel {
     const char *name;           /* "interp", "jit", "kvm", "null"; "tcg" is an alias of the software engine */
@@ -26,11 +26,13 @@ struct Accel {
     /* Architectural state between the engine and the target's struct. NULL: always in the struct. */
     void (*pull)(Vcpu *v);
     void (*push)(Vcpu *v);
-    /* MSI from devices; NULL: the machine's interrupt router delivers to the LAPIC model. */
-    void (*msi)(Machine *m, uint64_t addr, uint32_t data);
     void (*dirty_sync)(Machine *m, RamBlock *rb);       /* fold the engine's dirty log into pages[] */
     char *(*describe)(Machine *m);                      /* "info jit"; caller frees */
-    bool in_kernel_irqchip;
+    const AccelIrqchip *irqchip;                        /* controllers inside the engine; NULL: never */
+    const AccelEvents *events;                          /* eventfds in and out of the guest; NULL: never */
+    /* Guest debugging: v stops (VCPU_EXIT_DEBUG) before the instructions at pc[0..n), after every
+       instruction if step. Lock held, v stopped or on its thread. NULL: the engine cannot. */
+    bool (*debug)(Vcpu *v, const uint64_t *pc, unsigned n, bool step);
     bool (*has_smm)(Machine *m);                        /* system management mode works; NULL: yes */
 };
 

@@ -29,6 +29,7 @@ typedef struct IoOps {
     void (*write)(void *opaque, uint64_t off, uint64_t val, unsigned size);
     uint8_t min, max, impl_min, impl_max;
     bool lockless;              /* handlers do their own locking (LAPIC: per-vcpu state) */
+    bool late_writes;           /* writes may be carried out later, in order, before the next read or redraw */
     bool unaligned;             /* handlers accept offsets that size does not divide */
 } IoOps;
 

@@ -280,7 +280,8 @@ static void vcpu_run_once(Vcpu *v)
 {
     VcpuExit why;
 
-    v->halted = false;
+    if (!v->engine_waits)       /* such an engine wants to know that it shall wait */
+        v->halted = false;
     take_views(v);
     atomic_store_explicit(&v->attention, 1, memory_order_release);  /* look at irq and chores first */
     v->in_run = true;
@@ -309,7 +310,7 @@ static gpointer vcpu_thread(gpointer data)
             continue;
         }
         v->stopped = false;
-        if (v->halted && !v->ops->has_work(v)) {
+        if (v->halted && !v->engine_waits && !v->ops->has_work(v)) {
             vcpu_sleep(v);
             continue;
         }

@@ -55,6 +55,7 @@ struct Vcpu {
     FlatView *port_view;
     sigjmp_buf unwind;          /* faults and exits from C bodies land here (own thread) */
     bool halted;                /* HLT or wait-for-SIPI; own thread, or lock held while stopped */
+    bool engine_waits;          /* the engine itself waits for the interrupts of a halted vcpu */
     bool stopped;               /* outside guest code and staying there; lock */
     bool stop_request;
     bool in_run;                /* inside accel->run; lock */

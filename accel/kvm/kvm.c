@@ -1,90 +1,107 @@
 /*
- * kvm: guest mode through /dev/kvm, with the interrupt controllers emulated by quern's models.
+ * kvm: guest mode through /dev/kvm.
  *
  * Linux Documentation/virt/kvm/api.rst. The struct X86Cpu is a cache of the kernel's state while
- * a vcpu runs: pulled when somebody looks, pushed when somebody changed it.
+ * a vcpu runs: pulled when somebody looks, pushed when somebody changed it. docs/kvm.md.
  */
 #include "accel/kvm/kvm_int.h"
 
 #include "util/log.h"
+#include "util/optlist.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum { KICK_SIGNAL = SIGUSR1 };
 
-static int open_device(GError **err)
+bool kvm_probe_on(const KvmSys *sys, GError **why)
 {
-    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), e = errno;
-
-    if (fd >= 0)
-        return fd;
-    if (e == ENOENT)
-        err_set(err, "/dev/kvm does not exist (no hardware virtualization here; in a container, pass --device /dev/kvm)");
-    else if (e == EACCES || e == EPERM)
-        err_set(err, "no permission for /dev/kvm (add yourself to its group: sudo usermod -aG kvm $USER, then log in again)");
-    else
-        err_set_errno(err, e, "/dev/kvm");
-    return -1;
-}
-
-static bool check_api(int dev, GError **err)
-{
-    static const struct { int cap; const char *what; } needed[] = {
-        { KVM_CAP_USER_MEMORY, "user memory slots" }, { KVM_CAP_EXT_CPUID, "CPUID control" },
-        { KVM_CAP_IMMEDIATE_EXIT, "immediate exit" }, { KVM_CAP_XSAVE, "XSAVE state" },
-    };
-    int version = ioctl(dev, KVM_GET_API_VERSION, 0);
-
-    if (version != KVM_API_VERSION)
-        return err_set(err, "/dev/kvm speaks API version %d, not %d", version, KVM_API_VERSION);
-    for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
-        if (ioctl(dev, KVM_CHECK_EXTENSION, needed[i].cap) <= 0)
-            return err_set(err, "this host's KVM lacks %s", needed[i].what);
-    }
-    return true;
-}
-
-static bool probe(GError **why)
-{
-    double mips;
-    int dev = open_device(why);
+    KvmSpeed speed;
+    int dev = kvm_open_device(sys, why);
     bool ok;
 
     if (dev < 0)
         return false;
-    ok = check_api(dev, why) && kvm_probe_speed(dev, &mips, why);
-    close(dev);
+    ok = kvm_check_api(sys, dev, why) && kvm_probe_speed(sys, dev, &speed, why);
+    sys->close(dev);
     return ok;
+}
+
+static bool probe(GError **why)
+{
+    return kvm_probe_on(&kvm_sys_host, why);
 }
 
 static void kick_handler(int sig)
 {
 }
 
-static bool create_vm(KvmVm *vm, GError **err)
+/* --- the machine --- */
+
+static bool open_vm(KvmVm *vm, GError **err)
 {
-    vm->dev = open_device(err);
-    if (vm->dev < 0 || !check_api(vm->dev, err))
+    vm->dev = kvm_open_device(vm->sys, err);
+    if (vm->dev < 0 || !kvm_check_api(vm->sys, vm->dev, err))
         return false;
     do {
-        vm->vm = ioctl(vm->dev, KVM_CREATE_VM, 0);
+        vm->vm = kvm_dev_ioctl(vm, KVM_CREATE_VM, NULL);
     } while (vm->vm < 0 && errno == EINTR);
     if (vm->vm < 0)
-        return err_set_errno(err, errno, "KVM cannot create a virtual machine");
-    vm->run_size = ioctl(vm->dev, KVM_GET_VCPU_MMAP_SIZE, 0);
-    vm->supported = kvm_supported_cpuid(vm->dev);
+        return err_set_errno(err, errno, "KVM cannot create a virtual machine%s",
+                             errno == EBUSY ? " (another hypervisor, such as VirtualBox, has the processor)" : "");
+    vm->run_size = kvm_dev_ioctl(vm, KVM_GET_VCPU_MMAP_SIZE, NULL);
+    vm->supported = kvm_read_cpuid(vm->sys, vm->dev, KVM_GET_SUPPORTED_CPUID);
     if (vm->run_size < (int)sizeof(struct kvm_run) || !vm->supported)
         return err_set(err, "KVM does not say how its vcpus look");
+    kvm_read_caps(vm);
+    return true;
+}
+
+static bool flag(GHashTable *opts, const char *name, bool *out, GError **err)
+{
+    const char *text = opts ? g_hash_table_lookup(opts, name) : NULL;
+
+    return !text || parse_bool_text(text, out, err) || err_prefix(err, "%s", name);
+}
+
+/* Idle instructions stay in the guest (cpu-pm), or the kernel polls a while before it sleeps (halt-poll-ns). */
+static bool set_idling(KvmVm *vm, GHashTable *opts, GError **err)
+{
+    const char *poll = opts ? g_hash_table_lookup(opts, "halt-poll-ns") : NULL;
+    uint64_t ns;
+
+    if (!flag(opts, "cpu-pm", &vm->cpu_pm, err))
+        return false;
+    if (vm->cpu_pm && !(vm->caps.disable_exits && kvm_enable_cap(vm, KVM_CAP_X86_DISABLE_EXITS, vm->caps.disable_exits)))
+        return err_set(err, "-overcommit cpu-pm=on: this host's KVM cannot leave idle instructions to the guest");
+    if (!poll)
+        return true;
+    if (!parse_size_text(poll, 1, &ns, err))
+        return err_prefix(err, "halt-poll-ns");
+    return (vm->caps.halt_poll && kvm_enable_cap(vm, KVM_CAP_HALT_POLL, MIN(ns, UINT32_MAX))) ||
+           err_set(err, "halt-poll-ns: this host's KVM has one value for all machines "
+                        "(/sys/module/kvm/parameters/halt_poll_ns)");
+}
+
+static const char *irqchip_text(GHashTable *opts)
+{
+    const char *text = opts ? g_hash_table_lookup(opts, "kernel-irqchip") : NULL;
+
+    return text ? text : opts ? g_hash_table_lookup(opts, "kernel_irqchip") : NULL;
+}
+
+static bool set_up_vm(KvmVm *vm, GHashTable *opts, GError **err)
+{
+    uint64_t identity = 0xfffbc000;
+
     /* Intel real-mode helpers want three pages the guest never uses; below the BIOS at 4 GiB. */
-    ioctl(vm->vm, KVM_SET_TSS_ADDR, 0xfffbd000UL);
-    ioctl(vm->vm, KVM_SET_IDENTITY_MAP_ADDR, &(uint64_t) { 0xfffbc000 });
-    return kvm_memory_init(vm, err);
+    kvm_vm_ioctl(vm, KVM_SET_IDENTITY_MAP_ADDR, &identity);
+    kvm_vm_ioctl(vm, KVM_SET_TSS_ADDR, kvm_num(0xfffbd000));
+    kvm_msrs_init(vm);
+    return set_idling(vm, opts, err) && kvm_ring_init(vm, opts, err) && kvm_irqchip_init(vm, irqchip_text(opts), err) &&
+           kvm_memory_init(vm, err);
 }
 
 static void destroy(Machine *m)
@@ -94,37 +111,43 @@ static void destroy(Machine *m)
     if (!vm)
         return;
     kvm_memory_cleanup(vm);
+    kvm_irqchip_cleanup(vm);
     if (vm->vm >= 0)
-        close(vm->vm);
+        vm->sys->close(vm->vm);
     if (vm->dev >= 0)
-        close(vm->dev);
+        vm->sys->close(vm->dev);
     g_free(vm->supported);
+    g_free(vm->hv_supported);
     g_mutex_clear(&vm->lock);
     g_free(vm);
     m->accel_state = NULL;
 }
 
-static bool create(Machine *m, GHashTable *opts, GError **err)
+bool kvm_create_on(Machine *m, const KvmSys *sys, GHashTable *opts, GError **err)
 {
     KvmVm *vm = g_new0(KvmVm, 1);
-    const char *irqchip = opts ? g_hash_table_lookup(opts, "kernel-irqchip") : NULL;
     struct sigaction sa = { .sa_handler = kick_handler };
 
+    vm->sys = sys;
     vm->dev = vm->vm = -1;
     vm->machine = m;
     g_mutex_init(&vm->lock);
     m->accel_state = vm;
-    if (irqchip && !g_str_equal(irqchip, "off")) {
-        destroy(m);
-        return err_set(err, "kernel-irqchip=%s: this back-end emulates the interrupt controllers itself; say off", irqchip);
-    }
-    if (!create_vm(vm, err)) {
+    if (!open_vm(vm, err) || !set_up_vm(vm, opts, err)) {
         destroy(m);
         return false;
     }
+    kvm_clock_init(vm);
     sigaction(KICK_SIGNAL, &sa, NULL);
     return true;
 }
+
+static bool create(Machine *m, GHashTable *opts, GError **err)
+{
+    return kvm_create_on(m, &kvm_sys_host, opts, err);
+}
+
+/* --- processors --- */
 
 static void vcpu_destroy(Vcpu *v)
 {
@@ -132,34 +155,50 @@ static void vcpu_destroy(Vcpu *v)
 
     if (!k)
         return;
-    if (k->run)
-        munmap(k->run, kvm_vm(v->machine)->run_size);
+    kvm_ring_unmap(k);
+    if (k->run) {
+        if (k->vm->coalesced && v->index == 0)
+            k->vm->coalesced = NULL;
+        k->vm->sys->munmap(k->run, k->vm->run_size);
+    }
     if (k->fd >= 0)
-        close(k->fd);
+        k->vm->sys->close(k->fd);
+    g_free(k->nested);
     g_free(k);
     v->engine = NULL;
+}
+
+static bool open_vcpu(KvmVcpu *k, Vcpu *v, GError **err)
+{
+    KvmVm *vm = k->vm;
+
+    k->fd = kvm_vm_ioctl(vm, KVM_CREATE_VCPU, kvm_num(v->index));
+    if (k->fd < 0)
+        return err_set_errno(err, errno, "KVM cannot create CPU %d", v->index);
+    k->run = vm->sys->mmap(vm->run_size, k->fd, 0);
+    if (!k->run)
+        return err_set_errno(err, errno, "the shared page of CPU %d", v->index);
+    if (v->index == 0 && vm->caps.coalesced && vm->run_size > (int)(vm->caps.coalesced + 1) * 4096 - 1)
+        vm->coalesced = (void *)((uint8_t *)k->run + vm->caps.coalesced * 4096);
+    return kvm_ring_map(k, err);
 }
 
 static bool vcpu_create(Vcpu *v, GError **err)
 {
     KvmVm *vm = kvm_vm(v->machine);
     KvmVcpu *k = g_new0(KvmVcpu, 1);
+    X86Cpu *c = x86_cpu(v);
 
     v->engine = k;
-    k->fd = ioctl(vm->vm, KVM_CREATE_VCPU, v->index);
-    if (k->fd >= 0)
-        k->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, k->fd, 0);
-    if (k->fd < 0 || k->run == MAP_FAILED) {
-        err_set_errno(err, errno, "KVM cannot create vcpu %d", v->index);
-        k->run = k->fd < 0 || k->run == MAP_FAILED ? NULL : k->run;
+    k->vm = vm;
+    k->push = PUSH_FULL;
+    v->engine_waits = vm->irqchip != IRQCHIP_OFF;
+    if (!open_vcpu(k, v, err) || !kvm_hyperv_init(k, c->model, err) || !kvm_set_cpuid(vm, c, err) ||
+        !kvm_tsc_init(k, c, err)) {
         vcpu_destroy(v);
         return false;
     }
-    k->push_all = true;
-    if (!kvm_set_cpuid(vm, x86_cpu(v), err)) {
-        vcpu_destroy(v);
-        return false;
-    }
+    kvm_mce_init(k);
     return true;
 }
 
@@ -171,42 +210,27 @@ static void kick(Vcpu *v)
     syscall(SYS_tgkill, getpid(), v->host_tid, KICK_SIGNAL);
 }
 
-void kvm_pull(Vcpu *v)
-{
-    KvmVcpu *k = kvm_vcpu(v);
-
-    if (!k->pulled && !k->push_all)
-        kvm_pull_now(x86_cpu(v));
-    k->pulled = true;
-}
-
-void kvm_push(Vcpu *v)
-{
-    kvm_vcpu(v)->push_all = true;
-}
-
 static bool has_smm(Machine *m)
 {
-    return ioctl(kvm_vm(m)->vm, KVM_CHECK_EXTENSION, KVM_CAP_X86_SMM) > 0;
+    return kvm_vm(m)->caps.smm;
 }
 
 static char *describe(Machine *m)
 {
-    static const char *const names[] = {
-        [KVM_EXIT_IO] = "port", [KVM_EXIT_MMIO] = "mmio", [KVM_EXIT_HLT] = "hlt", [KVM_EXIT_INTR] = "signal",
-        [KVM_EXIT_IRQ_WINDOW_OPEN] = "interrupt window", [KVM_EXIT_SET_TPR] = "tpr", [KVM_EXIT_SHUTDOWN] = "shutdown",
-        [KVM_EXIT_DEBUG] = "debug", [KVM_EXIT_FAIL_ENTRY] = "failed entry", [KVM_EXIT_INTERNAL_ERROR] = "internal error",
-    };
+    static const char *const modes[] = { "off", "split", "on" };
+    KvmVm *vm = kvm_vm(m);
     GString *s = g_string_new("");
 
+    g_string_append_printf(s, "interrupt controllers in the kernel: %s; dirty pages by %s; instructions KVM refused: %"
+                           G_GUINT64_FORMAT "\n", modes[vm->irqchip], vm->ring_entries ? "ring" : "bitmap", vm->rescued);
     for (guint i = 0; i < m->vcpus->len; i++) {
         Vcpu *v = m->vcpus->pdata[i];
         KvmVcpu *k = kvm_vcpu(v);
 
-        g_string_append_printf(s, "vcpu %d exits:", v->index);
+        g_string_append_printf(s, "cpu %d exits:", v->index);
         for (size_t r = 0; r < ARRAY_LEN(k->exits); r++) {
             if (k->exits[r])
-                g_string_append_printf(s, " %s=%" G_GUINT64_FORMAT, r < ARRAY_LEN(names) && names[r] ? names[r] : "other",
+                g_string_append_printf(s, " %s=%" G_GUINT64_FORMAT, kvm_exit_name(r) ? kvm_exit_name(r) : "other",
                                        k->exits[r]);
         }
         g_string_append_c(s, '\n');
@@ -218,4 +242,5 @@ const Accel kvm_accel = {
     .name = "kvm", .desc = "hardware virtualization through /dev/kvm", .probe = probe, .create = create,
     .destroy = destroy, .vcpu_create = vcpu_create, .vcpu_destroy = vcpu_destroy, .run = kvm_run, .kick = kick,
     .pull = kvm_pull, .push = kvm_push, .dirty_sync = kvm_dirty_sync, .describe = describe, .has_smm = has_smm,
+    .irqchip = &kvm_irqchip, .events = &kvm_events, .debug = kvm_debug,
 };

@@ -1,6 +1,9 @@
 /*
- * regs: architectural state between X86Cpu and the kernel: general and segment registers, control
- * registers, FPU and vector state (XSAVE standard format), MSRs, CPUID.
+ * regs: architectural state between X86Cpu and the kernel: general, segment and control registers,
+ * FPU and vector state (XSAVE standard format), events under way, debug registers.
+ *
+ * The struct is a cache: pulled when somebody looks, pushed before the next entry when somebody
+ * changed it.
  */
 #include "accel/kvm/kvm_int.h"
 
@@ -8,26 +11,10 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 /* SDM vol. 1, 13.4: offsets in the standard XSAVE area. */
 enum { XS_FCW = 0, XS_FSW = 2, XS_FTW = 4, XS_FOP = 6, XS_FIP = 8, XS_FDP = 16, XS_MXCSR = 24, XS_ST = 32, XS_XMM = 160,
        XS_BV = 512, XS_AVX = 576 };
-
-static const struct { uint32_t msr; uint32_t off; } msrs[] = {
-#define M(n, f) { n, offsetof(X86Cpu, msr.f) }
-    M(0x174, sysenter_cs), M(0x175, sysenter_esp), M(0x176, sysenter_eip), M(0xc0000081, star), M(0xc0000082, lstar),
-    M(0xc0000083, cstar), M(0xc0000084, fmask), M(0xc0000102, kernel_gs_base), M(0xc0000103, tsc_aux), M(0x277, pat),
-    M(0x3b, tsc_adjust), M(0x2ff, mtrr_def), M(0x1a0, misc_enable), M(0x48, spec_ctrl),
-    M(0x250, mtrr_fix[0]), M(0x258, mtrr_fix[1]), M(0x259, mtrr_fix[2]), M(0x268, mtrr_fix[3]), M(0x269, mtrr_fix[4]),
-    M(0x26a, mtrr_fix[5]), M(0x26b, mtrr_fix[6]), M(0x26c, mtrr_fix[7]), M(0x26d, mtrr_fix[8]), M(0x26e, mtrr_fix[9]),
-    M(0x26f, mtrr_fix[10]), M(0x200, mtrr_var[0]), M(0x201, mtrr_var[1]), M(0x202, mtrr_var[2]), M(0x203, mtrr_var[3]),
-    M(0x204, mtrr_var[4]), M(0x205, mtrr_var[5]), M(0x206, mtrr_var[6]), M(0x207, mtrr_var[7]), M(0x208, mtrr_var[8]),
-    M(0x209, mtrr_var[9]), M(0x20a, mtrr_var[10]), M(0x20b, mtrr_var[11]), M(0x20c, mtrr_var[12]), M(0x20d, mtrr_var[13]),
-    M(0x20e, mtrr_var[14]), M(0x20f, mtrr_var[15]),
-#undef M
-};
-typedef struct OneMsr { struct kvm_msrs h; struct kvm_msr_entry e; } OneMsr;
 
 static void seg_out(struct kvm_segment *k, const X86Seg *s)
 {
@@ -171,180 +158,199 @@ static void xsave_in(X86Cpu *c, const uint8_t *b)
     }
 }
 
-static void msrs_transfer(X86Cpu *c, bool to_kernel)
+/* --- events under way --- */
+
+static void events_out(X86Cpu *c)
 {
-    int fd = kvm_vcpu(&c->vcpu)->fd;
+    KvmVcpu *k = kvm_vcpu(&c->vcpu);
+    struct kvm_vcpu_events ev = { .flags = KVM_VCPUEVENT_VALID_NMI_PENDING };
 
-    for (size_t i = 0; i < ARRAY_LEN(msrs); i++) {
-        uint64_t *field = (uint64_t *)(void *)((char *)c + msrs[i].off);
-        OneMsr m = { .h.nmsrs = 1, .e = { .index = msrs[i].msr, .data = *field } };
-
-        /* One at a time: a register this host's KVM refuses costs only itself. */
-        if (ioctl(fd, to_kernel ? KVM_SET_MSRS : KVM_GET_MSRS, &m) == 1 && !to_kernel)
-            *field = m.e.data;
-        else if (to_kernel)
-            trace(kvm_msr, "set %#x", msrs[i].msr);
+    if (!k->vm->caps.vcpu_events)
+        return;
+    ev.nmi.masked = c->nmi_masked;
+    if (c->held.valid && c->held.external) {
+        ev.interrupt.injected = c->held.vector != EXC_NMI;
+        ev.nmi.injected = c->held.vector == EXC_NMI;
+        ev.interrupt.nr = c->held.vector;
+        ev.interrupt.soft = c->held.soft;
+    } else if (c->held.valid) {
+        ev.exception.injected = 1;
+        ev.exception.nr = c->held.vector;
+        ev.exception.has_error_code = c->held.has_error;
+        ev.exception.error_code = c->held.error;
     }
-    if (to_kernel) {
-        OneMsr m = { .h.nmsrs = 1, .e = { .index = 0x10, .data = x86_rdtsc(c) } };
-
-        ioctl(fd, KVM_SET_MSRS, &m);
+    if (c->mode & MODE_SHADOW) {
+        ev.flags |= KVM_VCPUEVENT_VALID_SHADOW;
+        ev.interrupt.shadow = KVM_X86_SHADOW_INT_STI;
     }
+    if (k->vm->caps.smm) {
+        ev.flags |= KVM_VCPUEVENT_VALID_SMM;
+        ev.smi.smm = c->smm;
+        ev.smi.smm_inside_nmi = c->smm && c->nmi_masked;
+    }
+    if (kvm_ioctl(k, KVM_SET_VCPU_EVENTS, &ev))
+        log_warn("KVM refused the pending events of CPU %d: %s", c->vcpu.index, g_strerror(errno));
 }
 
-static void events_transfer(X86Cpu *c, bool to_kernel)
+static void events_in(X86Cpu *c)
 {
-    int fd = kvm_vcpu(&c->vcpu)->fd;
+    KvmVcpu *k = kvm_vcpu(&c->vcpu);
     struct kvm_vcpu_events ev = { 0 };
+
+    c->held = (X86Held) { 0 };
+    if (!k->vm->caps.vcpu_events || kvm_ioctl(k, KVM_GET_VCPU_EVENTS, &ev))
+        return;
+    c->nmi_masked = ev.nmi.masked;
+    if (ev.exception.injected || ev.exception.pending)
+        c->held = (X86Held) { .valid = true, .vector = ev.exception.nr, .has_error = ev.exception.has_error_code,
+                              .error = ev.exception.error_code };
+    else if (ev.interrupt.injected)
+        c->held = (X86Held) { .valid = true, .vector = ev.interrupt.nr, .external = true, .soft = ev.interrupt.soft };
+    else if (ev.nmi.injected)
+        c->held = (X86Held) { .valid = true, .vector = EXC_NMI, .external = true };
+    if (ev.nmi.pending)
+        vcpu_raise(&c->vcpu, VCPU_IRQ_NMI);
+    c->mode = ev.interrupt.shadow ? c->mode | MODE_SHADOW : c->mode & ~(uint32_t)MODE_SHADOW;
+    c->smm = ev.smi.smm;
+}
+
+static void debug_out(X86Cpu *c)
+{
+    KvmVcpu *k = kvm_vcpu(&c->vcpu);
+    struct kvm_debugregs dr = { .db = { c->dr[0], c->dr[1], c->dr[2], c->dr[3] }, .dr6 = c->dr[6], .dr7 = c->dr[7] };
+
+    if (k->vm->caps.debugregs && kvm_ioctl(k, KVM_SET_DEBUGREGS, &dr))
+        log_warn("KVM refused the debug registers of CPU %d: %s", c->vcpu.index, g_strerror(errno));
+}
+
+static void debug_in(X86Cpu *c)
+{
+    KvmVcpu *k = kvm_vcpu(&c->vcpu);
     struct kvm_debugregs dr = { 0 };
 
-    if (to_kernel) {
-        ev.nmi.masked = c->nmi_masked;
-        ev.flags = KVM_VCPUEVENT_VALID_NMI_PENDING;
-        ioctl(fd, KVM_SET_VCPU_EVENTS, &ev);
-        memcpy(dr.db, c->dr, sizeof dr.db);
-        dr.dr6 = c->dr[6];
-        dr.dr7 = c->dr[7];
-        ioctl(fd, KVM_SET_DEBUGREGS, &dr);
+    if (!k->vm->caps.debugregs || kvm_ioctl(k, KVM_GET_DEBUGREGS, &dr))
         return;
-    }
-    if (!ioctl(fd, KVM_GET_VCPU_EVENTS, &ev))
-        c->nmi_masked = ev.nmi.masked;
-    if (!ioctl(fd, KVM_GET_DEBUGREGS, &dr)) {
-        memcpy(c->dr, dr.db, sizeof dr.db);
-        c->dr[6] = dr.dr6;
-        c->dr[7] = dr.dr7;
-    }
+    memcpy(c->dr, dr.db, sizeof dr.db);
+    c->dr[6] = dr.dr6;
+    c->dr[7] = dr.dr7;
 }
 
-bool kvm_push_now(X86Cpu *c, GError **err)
+/* --- nested guests: opaque to us, so a state with one under way goes to KVM only --- */
+
+static void nested_out(X86Cpu *c)
+{
+    KvmVcpu *k = kvm_vcpu(&c->vcpu);
+
+    if (k->nested && k->nested->size && kvm_ioctl(k, KVM_SET_NESTED_STATE, k->nested))
+        log_warn("KVM refused the nested guest of CPU %d: %s", c->vcpu.index, g_strerror(errno));
+}
+
+static void nested_in(X86Cpu *c)
+{
+    KvmVcpu *k = kvm_vcpu(&c->vcpu);
+    unsigned size = k->vm->caps.nested_size;
+
+    if (!k->vm->caps.nested)
+        return;
+    if (!k->nested)
+        k->nested = g_malloc0(size);
+    k->nested->size = size;
+    if (kvm_ioctl(k, KVM_GET_NESTED_STATE, k->nested))
+        k->nested->size = 0;
+}
+
+/* --- everything --- */
+
+static bool core_out(X86Cpu *c, GError **err)
 {
     KvmVcpu *k = kvm_vcpu(&c->vcpu);
     struct kvm_regs r;
     struct kvm_sregs s = { 0 };
     struct kvm_xcrs x = { .nr_xcrs = 1, .xcrs = { { .xcr = 0, .value = c->xcr0 | XCR0_X87 } } };
-    g_autofree struct kvm_xsave *xs = g_malloc0(MAX(sizeof(struct kvm_xsave), 8192));
+    g_autofree uint8_t *xs = g_malloc0(k->vm->caps.xsave_size);
 
     sregs_out(c, &s);
     regs_out(c, &r);
-    xsave_out(c, (uint8_t *)xs);
-    if (ioctl(k->fd, KVM_SET_SREGS, &s))
+    xsave_out(c, xs);
+    if (kvm_ioctl(k, KVM_SET_SREGS, &s))
         return err_set_errno(err, errno, "KVM refused the segment and control registers (CR0 %#llx, CR4 %#llx, EFER %#llx)",
                              s.cr0, s.cr4, s.efer);
-    if (ioctl(k->fd, KVM_SET_REGS, &r))
+    if (kvm_ioctl(k, KVM_SET_REGS, &r))
         return err_set_errno(err, errno, "KVM refused the general registers");
-    ioctl(k->fd, KVM_SET_XCRS, &x);
-    if (ioctl(k->fd, KVM_SET_XSAVE, xs))
-        return err_set_errno(err, errno, "KVM refused the vector state");
-    msrs_transfer(c, true);
-    events_transfer(c, true);
-    k->push_all = false;
+    if (k->vm->caps.xcrs && kvm_ioctl(k, KVM_SET_XCRS, &x))
+        log_warn("KVM refused XCR0 %#" G_GINT64_MODIFIER "x: %s", c->xcr0, g_strerror(errno));
+    return kvm_ioctl(k, KVM_SET_XSAVE, xs) == 0 || err_set_errno(err, errno, "KVM refused the vector state");
+}
+
+bool kvm_push_now(X86Cpu *c, GError **err)
+{
+    KvmVcpu *k = kvm_vcpu(&c->vcpu);
+    bool full = k->push == PUSH_FULL;
+
+    if (!core_out(c, err))
+        return false;
+    kvm_msrs_out(c, full);
+    if (full) {
+        kvm_lapic_transfer(c, true);
+        kvm_deadline_out(c);
+        kvm_mp_transfer(c, true);
+        nested_out(c);
+    }
+    events_out(c);
+    debug_out(c);
+    k->push = PUSH_NONE;
     return true;
 }
 
-void kvm_pull_now(X86Cpu *c)
+static bool core_in(X86Cpu *c)
 {
     KvmVcpu *k = kvm_vcpu(&c->vcpu);
     struct kvm_regs r;
     struct kvm_sregs s;
     struct kvm_xcrs x = { 0 };
-    g_autofree struct kvm_xsave *xs = g_malloc0(MAX(sizeof(struct kvm_xsave), 8192));
+    g_autofree uint8_t *xs = g_malloc0(k->vm->caps.xsave_size);
+    unsigned long get_xsave = k->vm->caps.xsave_size > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 : KVM_GET_XSAVE;
 
-    if (ioctl(k->fd, KVM_GET_REGS, &r) || ioctl(k->fd, KVM_GET_SREGS, &s) || ioctl(k->fd, KVM_GET_XSAVE, xs))
-        return;
+    if (kvm_ioctl(k, KVM_GET_REGS, &r) || kvm_ioctl(k, KVM_GET_SREGS, &s) || kvm_ioctl(k, get_xsave, xs)) {
+        log_warn("KVM does not tell the registers of CPU %d: %s", c->vcpu.index, g_strerror(errno));
+        return false;
+    }
     sregs_in(c, &s);
     regs_in(c, &r);
-    if (!ioctl(k->fd, KVM_GET_XCRS, &x) && x.nr_xcrs)
+    k->apic_base = s.apic_base;
+    if (k->vm->caps.xcrs && !kvm_ioctl(k, KVM_GET_XCRS, &x) && x.nr_xcrs)
         c->xcr0 = x.xcrs[0].value;
-    xsave_in(c, (uint8_t *)xs);
-    msrs_transfer(c, false);
-    events_transfer(c, false);
+    xsave_in(c, xs);
+    return true;
+}
+
+bool kvm_pull_now(X86Cpu *c)
+{
+    KvmVcpu *k = kvm_vcpu(&c->vcpu);
+
+    if (!core_in(c))
+        return false;
+    kvm_msrs_in(c);
+    kvm_lapic_transfer(c, false);
+    kvm_mp_transfer(c, false);
+    nested_in(c);
+    events_in(c);
+    debug_in(c);
     x86_update_mode(c);
+    k->pulled = true;
+    return true;
+}
+
+void kvm_pull(Vcpu *v)
+{
+    KvmVcpu *k = kvm_vcpu(v);
+
+    if (k->push == PUSH_NONE && !k->pulled)
+        kvm_pull_now(x86_cpu(v));
     k->pulled = true;
 }
 
-struct kvm_cpuid2 *kvm_supported_cpuid(int dev)
+void kvm_push(Vcpu *v)
 {
-    for (unsigned n = 64; n <= 1024; n *= 2) {
-        struct kvm_cpuid2 *c = g_malloc0(sizeof *c + n * sizeof c->entries[0]);
-
-        c->nent = n;
-        if (!ioctl(dev, KVM_GET_SUPPORTED_CPUID, c))
-            return c;
-        g_free(c);
-        if (errno != E2BIG)
-            return NULL;
-    }
-    return NULL;
-}
-
-/* What the kernel can do of a feature leaf; leaves without feature bits pass as the model says. */
-static void filter(const KvmVm *vm, struct kvm_cpuid_entry2 *e)
-{
-    static const uint32_t feature_leaves[] = { 1, 7, 0xd, 0x80000001, 0x80000007, 0x80000008 };
-    const struct kvm_cpuid_entry2 *s = NULL;
-    bool features = false;
-
-    for (size_t i = 0; i < ARRAY_LEN(feature_leaves); i++)
-        features |= e->function == feature_leaves[i];
-    for (uint32_t i = 0; i < vm->supported->nent; i++) {
-        const struct kvm_cpuid_entry2 *x = &vm->supported->entries[i];
-
-        if (x->function == e->function && (!(x->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || x->index == e->index))
-            s = x;
-    }
-    if (!features)
-        return;
-    if (e->function == 1) {
-        e->ecx &= s ? s->ecx : 0;
-        e->edx &= s ? s->edx : 0;
-        e->ecx |= 1u << 31;
-        e->ecx &= ~(1u << 21 | 1u << 24);       /* x2APIC and TSC deadline need the kernel's APIC */
-        e->edx |= 1u << 9;
-    } else if (e->function == 7) {
-        e->ebx &= s ? s->ebx : 0;
-        e->ecx &= s ? s->ecx : 0;
-        e->edx &= s ? s->edx : 0;
-    } else if (e->function == 0xd && e->index == 1) {
-        e->eax &= s ? s->eax : 0;
-    } else if (e->function == 0x80000001) {
-        e->ecx &= s ? s->ecx : 0;
-        e->edx &= s ? s->edx : 0;
-    }
-}
-
-enum { CPUID_MAX = 100 };
-
-static void add_leaf(KvmVm *vm, X86Cpu *c, struct kvm_cpuid2 *out, uint32_t leaf, uint32_t sub, bool indexed)
-{
-    struct kvm_cpuid_entry2 *e = &out->entries[out->nent];
-    uint32_t r[4];
-
-    if (out->nent >= CPUID_MAX)
-        return;
-    x86_cpuid(c, leaf, sub, r);
-    *e = (struct kvm_cpuid_entry2) { .function = leaf, .index = sub, .eax = r[0], .ebx = r[1], .ecx = r[2], .edx = r[3],
-                                     .flags = indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0 };
-    filter(vm, e);
-    out->nent++;
-}
-
-bool kvm_set_cpuid(KvmVm *vm, X86Cpu *c, GError **err)
-{
-    static const uint32_t bases[] = { 0, 0x40000000, 0x80000000 };
-    g_autofree struct kvm_cpuid2 *out = g_malloc0(sizeof *out + CPUID_MAX * sizeof out->entries[0]);
-
-    for (size_t b = 0; b < ARRAY_LEN(bases); b++) {
-        uint32_t r[4], max;
-
-        x86_cpuid(c, bases[b], 0, r);
-        max = r[0] >= bases[b] && r[0] < bases[b] + 0x100 ? r[0] : bases[b];
-        for (uint32_t leaf = bases[b]; leaf <= max; leaf++) {
-            bool indexed = leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd;
-
-            for (uint32_t sub = 0; sub < (leaf == 4 || leaf == 0xb || leaf == 0xd ? 4u : indexed ? 2u : 1u); sub++)
-                add_leaf(vm, c, out, leaf, sub, indexed);
-        }
-    }
-    return !ioctl(kvm_vcpu(&c->vcpu)->fd, KVM_SET_CPUID2, out) || err_set_errno(err, errno, "KVM refused the CPU model");
+    kvm_vcpu(v)->push = PUSH_FULL;
 }

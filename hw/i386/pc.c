@@ -40,6 +40,22 @@ static IrqLine gsi_line(Pc *pc, int n)
     return (IrqLine) { gsi_set, pc, n };
 }
 
+/* An engine that keeps PIC and I/O APIC knows by itself where a global interrupt goes. */
+static void engine_gsi_set(void *opaque, int n, int level)
+{
+    Machine *m = ((Pc *)opaque)->machine;
+
+    irqchip_of(m)->line(m, n, level);
+}
+
+static void pit_replaced(void *opaque, int n, int level)
+{
+    Pc *pc = opaque;
+
+    if (pc->pit)
+        i8254_set_irq_off(pc->pit, level);
+}
+
 static int pic_ack(void *opaque)
 {
     return i8259_ack(opaque);
@@ -60,12 +76,17 @@ static bool create_interrupts(Pc *pc, GError **err)
     if (!pc->ioapic)
         return false;
     for (int n = 0; n < GSIS; n++) {
+        if (irqchip_mode(m) == IRQCHIP_ON) {
+            pc->gsi[n].pic = (IrqLine) { engine_gsi_set, pc, n };
+            continue;
+        }
         if (n < 16 && n != 2)
             pc->gsi[n].pic = i8259_input(pc->pic, n);
         if (n != 0)
             pc->gsi[n].ioapic = ioapic_input(pc->ioapic, n);
     }
-    pc->gsi[0].ioapic = ioapic_input(pc->ioapic, 2);
+    if (irqchip_mode(m) != IRQCHIP_ON)
+        pc->gsi[0].ioapic = ioapic_input(pc->ioapic, 2);
     i8259_connect(pc->pic, lapic_bus_lint0(pc->lapics));
     lapic_bus_connect(pc->lapics, broadcast_eoi, pc->ioapic, pic_ack, pc->pic);
     for (int n = 0; n < 16; n++)
@@ -139,8 +160,10 @@ static bool create_timers(Pc *pc, GError **err)
         if (!pc->hpet)
             return false;
         for (int n = 0; n < HPET_PINS; n++)
-            gsi[n] = n == 2 ? pc->gsi[0].ioapic : gsi_line(pc, n);
+            gsi[n] = n == 2 && pc->gsi[0].ioapic.fn ? pc->gsi[0].ioapic : gsi_line(pc, n);
         hpet_connect(pc->hpet, gsi);
+        if (irqchip_mode(pc->machine) == IRQCHIP_ON)
+            hpet_connect_replacing(pc->hpet, (IrqLine) { pit_replaced, pc, 0 });
         irq0 = hpet_legacy_input(pc->hpet, 0);
         irq8 = hpet_legacy_input(pc->hpet, 1);
     }

@@ -4,9 +4,12 @@
  * Intel 8259A data sheet (231468). Modelled: edge and level (LTIM, ELCR) inputs, fixed and
  * rotating priority, special mask and special fully nested mode, automatic EOI, poll, spurious
  * vectors. A rising edge stays latched when the line falls again before the INTA cycle.
+ * An engine may keep the chips (softmmu/irqchip.h): then this is their state between its runs.
  * docs/hw/i8259.md. Machine lock.
  */
 #include "hw/intc/i8259.h"
+
+#include "softmmu/irqchip.h"
 
 enum { MASTER, SLAVE, CHIPS };
 enum { CASCADE = 2 };
@@ -33,6 +36,55 @@ typedef struct I8259 {
 
 static const uint8_t elcr_mask[CHIPS] = { 0xf8, 0xde };
 static const uint16_t io_base[CHIPS] = { 0x20, 0xa0 };
+
+/* --- chips inside the engine --- */
+
+static bool in_engine(const I8259 *s)
+{
+    return irqchip_mode(s->dev.machine) == IRQCHIP_ON;
+}
+
+static void fetch(I8259 *s)
+{
+    PicRegs r;
+
+    for (unsigned n = 0; in_engine(s) && n < CHIPS; n++) {
+        Chip *c = &s->chip[n];
+
+        if (!irqchip_of(s->dev.machine)->pic_get(s->dev.machine, n, &r))
+            return;
+        c->level = r.level;
+        c->irr = r.irr;
+        c->imr = r.imr;
+        c->isr = r.isr;
+        c->lowest = (r.highest - 1) & 7;
+        c->vector = r.vector;
+        c->icw = r.icw;
+        c->elcr = r.elcr;
+        c->icw4_needed = r.icw4_needed;
+        c->auto_eoi = r.auto_eoi;
+        c->rotate_aeoi = r.rotate_aeoi;
+        c->nested = r.nested;
+        c->special_mask = r.special_mask;
+        c->read_isr = r.read_isr;
+        c->poll = r.poll;
+    }
+}
+
+static void hand_over(I8259 *s)
+{
+    for (unsigned n = 0; in_engine(s) && n < CHIPS; n++) {
+        const Chip *c = &s->chip[n];
+        PicRegs r = { .level = c->level, .irr = c->irr, .imr = c->imr, .isr = c->isr, .highest = (c->lowest + 1) & 7,
+                      .vector = c->vector, .elcr = c->elcr, .elcr_mask = elcr_mask[n], .icw = c->icw,
+                      .read_isr = c->read_isr, .poll = c->poll, .special_mask = c->special_mask, .auto_eoi = c->auto_eoi,
+                      .rotate_aeoi = c->rotate_aeoi, .nested = c->nested, .icw4_needed = c->icw4_needed };
+
+        irqchip_of(s->dev.machine)->pic_set(s->dev.machine, n, &r);
+    }
+}
+
+/* --- the chips --- */
 
 /* Distance from the highest priority, 8: none. */
 static unsigned priority_of(const Chip *c, uint8_t bits)
@@ -76,6 +128,10 @@ static void i8259_update(I8259 *s)
     bool cascade = chip_request(s, SLAVE) >= 0;
     Chip *master = &s->chip[MASTER];
 
+    if (in_engine(s)) {
+        hand_over(s);
+        return;
+    }
     if (!cascade)
         master->irr &= ~(1 << CASCADE);
     chip_input(master, CASCADE, cascade);
@@ -228,6 +284,7 @@ static void chip_write_odd(Chip *c, uint8_t val)
 static void pic_write(I8259 *s, unsigned n, unsigned off, uint8_t val)
 {
     trace(i8259_write, "chip=%u off=%u val=%#x", n, off, val);
+    fetch(s);
     if (off == 0)
         chip_write_even(&s->chip[n], val);
     else
@@ -251,6 +308,7 @@ static uint8_t pic_read(I8259 *s, unsigned n, unsigned off)
 {
     const Chip *c = &s->chip[n];
 
+    fetch(s);
     if (c->poll)
         return pic_poll(s, n);
     return off ? c->imr : c->read_isr ? c->isr : c->irr;
@@ -268,13 +326,17 @@ static const IoOps pic_io[CHIPS] = {
 
 static uint64_t elcr_read(void *opaque, uint64_t off, unsigned size)
 {
-    return ((I8259 *)opaque)->chip[off & 1].elcr;
+    I8259 *s = opaque;
+
+    fetch(s);
+    return s->chip[off & 1].elcr;
 }
 
 static void elcr_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 {
     I8259 *s = opaque;
 
+    fetch(s);
     s->chip[off & 1].elcr = val & elcr_mask[off & 1];
     i8259_update(s);
 }
@@ -308,6 +370,11 @@ static bool i8259_realize(Device *dev, GError **err)
     return true;
 }
 
+static void i8259_saving(void *opaque)
+{
+    fetch(opaque);
+}
+
 static bool i8259_loaded(void *opaque, GError **err)
 {
     i8259_update(opaque);
@@ -316,9 +383,10 @@ static bool i8259_loaded(void *opaque, GError **err)
 
 char *i8259_describe(Device *dev)
 {
-    const I8259 *s = (I8259 *)dev;
+    I8259 *s = (I8259 *)dev;
     GString *g = g_string_new(NULL);
 
+    fetch(s);
     for (unsigned n = 0; n < CHIPS; n++) {
         const Chip *c = &s->chip[n];
 
@@ -342,6 +410,6 @@ const DeviceClass i8259_class = {
     .size = sizeof(I8259), .internal = true, .no_hotplug = true,
     .realize = i8259_realize, .reset = i8259_reset,
     .props = (const PropDesc[]) { PROP_END },
-    .state = &(const StateDesc) { .version = 1, .loaded = i8259_loaded,
+    .state = &(const StateDesc) { .version = 1, .saving = i8259_saving, .loaded = i8259_loaded,
         .fields = (const StateField[]) { STATE_STRUCTS(I8259, chip, &chip_state), STATE_END } },
 };

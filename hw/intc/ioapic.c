@@ -3,11 +3,13 @@
  *
  * Intel 82093AA data sheet (290566), EOI register from the ICH data sheets. A redirected
  * interrupt becomes a message to the machine's interrupt router, in MSI form.
- * docs/hw/ioapic.md. Machine lock.
+ * docs/hw/ioapic.md. An engine may keep the chip, or only wants to know what its pins send
+ * (softmmu/irqchip.h). Machine lock.
  */
 #include "hw/intc/ioapic.h"
 
 #include "hw/pci/pci.h"
+#include "softmmu/irqchip.h"
 
 enum { MMIO_SELECT = 0x00, MMIO_WINDOW = 0x10, MMIO_EOI = 0x40 };
 enum { REG_ID = 0, REG_VERSION = 1, REG_ARBITRATION = 2, REG_TABLE = 0x10 };
@@ -33,21 +35,71 @@ typedef struct IoApic {
     uint64_t table[IOAPIC_PINS];
 } IoApic;
 
+static uint64_t message_addr(uint64_t e)
+{
+    return 0xfee00000 | RTE_DEST(e) << 12 | (e & RTE_LOGICAL ? 1 << 2 : 0);
+}
+
+static uint32_t message_data(uint64_t e)
+{
+    return (e & RTE_VECTOR) | RTE_DELIVERY(e) << 8 | (e & RTE_LEVEL ? 1 << 15 | 1 << 14 : 0);
+}
+
+/* --- the chip inside the engine, or local APICs inside it --- */
+
+static bool in_engine(const IoApic *s)
+{
+    return irqchip_mode(s->dev.machine) == IRQCHIP_ON;
+}
+
+static void fetch(IoApic *s)
+{
+    IoapicRegs r;
+
+    if (!in_engine(s) || !irqchip_of(s->dev.machine)->ioapic_get(s->dev.machine, &r))
+        return;
+    s->select = r.select;
+    s->id = r.id;
+    s->irr = s->level = r.irr & 0xffffff;
+    for (unsigned i = 0; i < IOAPIC_PINS; i++)
+        s->table[i] = r.table[i] & (RTE_WRITABLE | RTE_REMOTE_IRR);
+}
+
+static void tell_pin(IoApic *s, unsigned pin)
+{
+    uint64_t e = s->table[pin];
+
+    if (irqchip_mode(s->dev.machine) == IRQCHIP_SPLIT)
+        irqchip_of(s->dev.machine)->ioapic_pin(s->dev.machine, pin, message_addr(e), message_data(e), e & RTE_MASKED);
+}
+
+static void hand_over(IoApic *s)
+{
+    IoapicRegs r = { .select = s->select, .id = s->id, .irr = s->irr };
+
+    if (in_engine(s)) {
+        memcpy(r.table, s->table, sizeof r.table);
+        irqchip_of(s->dev.machine)->ioapic_set(s->dev.machine, &r);
+    }
+    for (unsigned i = 0; i < IOAPIC_PINS; i++)
+        tell_pin(s, i);
+}
+
+/* --- the chip --- */
+
 static void deliver(IoApic *s, unsigned pin)
 {
     uint64_t e = s->table[pin];
-    uint64_t addr = 0xfee00000 | RTE_DEST(e) << 12 | (e & RTE_LOGICAL ? 1 << 2 : 0);
-    uint32_t data = (e & RTE_VECTOR) | RTE_DELIVERY(e) << 8 | (e & RTE_LEVEL ? 1 << 15 | 1 << 14 : 0);
 
     trace(ioapic_deliver, "pin=%u vector=%#x", pin, (unsigned)(e & RTE_VECTOR));
-    msi_send(s->dev.machine, addr, data);
+    msi_send(s->dev.machine, message_addr(e), message_data(e));
 }
 
 static void service_pin(IoApic *s, unsigned pin)
 {
     uint64_t *e = &s->table[pin];
 
-    if (!(s->irr >> pin & 1) || (*e & RTE_MASKED))
+    if (!(s->irr >> pin & 1) || (*e & RTE_MASKED) || in_engine(s))
         return;
     if (*e & RTE_LEVEL) {
         if (*e & RTE_REMOTE_IRR)
@@ -101,6 +153,11 @@ void ioapic_eoi(Device *dev, uint8_t vector)
     }
 }
 
+static void engine_eoi(void *opaque, uint8_t vector)
+{
+    ioapic_eoi(opaque, vector);
+}
+
 static uint32_t register_read(const IoApic *s)
 {
     unsigned pin = (s->select - REG_TABLE) / 2;
@@ -129,6 +186,7 @@ static void entry_write(IoApic *s, unsigned pin, bool high, uint32_t val)
     } else if (s->level >> pin & 1) {
         s->irr |= 1u << pin;
     }
+    tell_pin(s, pin);
     service_pin(s, pin);
 }
 
@@ -144,8 +202,9 @@ static void register_write(IoApic *s, uint32_t val)
 
 static uint64_t ioapic_read(void *opaque, uint64_t off, unsigned size)
 {
-    const IoApic *s = opaque;
+    IoApic *s = opaque;
 
+    fetch(s);
     switch (off & 0xff) {
     case MMIO_SELECT:
         return s->select;
@@ -159,6 +218,7 @@ static void ioapic_write(void *opaque, uint64_t off, uint64_t val, unsigned size
 {
     IoApic *s = opaque;
 
+    fetch(s);
     switch (off & 0xff) {
     case MMIO_SELECT:
         s->select = val;
@@ -170,6 +230,8 @@ static void ioapic_write(void *opaque, uint64_t off, uint64_t val, unsigned size
         ioapic_eoi(&s->dev, val);
         break;
     }
+    if (in_engine(s))
+        hand_over(s);
 }
 
 static const IoOps ioapic_ops = { ioapic_read, ioapic_write, .min = 1, .max = 8, .impl_min = 4, .impl_max = 4 };
@@ -182,6 +244,7 @@ static void ioapic_reset(Device *dev)
     s->irr = 0;                 /* pins belong to the senders */
     for (unsigned i = 0; i < IOAPIC_PINS; i++)
         s->table[i] = RTE_MASKED;
+    hand_over(s);
 }
 
 static bool ioapic_realize(Device *dev, GError **err)
@@ -190,7 +253,14 @@ static bool ioapic_realize(Device *dev, GError **err)
 
     device_init_io(dev, &s->io, "ioapic", &ioapic_ops, 0x1000);
     device_map_mmio(dev, &s->io, 0xfec00000);
+    if (irqchip_mode(dev->machine) == IRQCHIP_SPLIT)
+        irqchip_of(dev->machine)->set_eoi(dev->machine, engine_eoi, s);
     return true;
+}
+
+static void ioapic_saving(void *opaque)
+{
+    fetch(opaque);
 }
 
 static bool ioapic_loaded(void *opaque, GError **err)
@@ -201,15 +271,17 @@ static bool ioapic_loaded(void *opaque, GError **err)
         if (s->table[i] & ~(RTE_WRITABLE | RTE_REMOTE_IRR))
             return err_set(err, "impossible redirection entry %u", i);
     }
+    hand_over(s);
     return true;
 }
 
 char *ioapic_describe(Device *dev)
 {
     static const char *const modes[] = { "fixed", "lowest", "smi", "?", "nmi", "init", "?", "extint" };
-    const IoApic *s = (IoApic *)dev;
+    IoApic *s = (IoApic *)dev;
     GString *g = g_string_new(NULL);
 
+    fetch(s);
     g_string_append_printf(g, "ioapic: id=%#x sel=%#x irr=%#x\n", s->id, s->select, s->irr);
     for (unsigned i = 0; i < IOAPIC_PINS; i++) {
         uint64_t e = s->table[i];
@@ -227,7 +299,7 @@ const DeviceClass ioapic_class = {
     .size = sizeof(IoApic), .internal = true, .no_hotplug = true,
     .realize = ioapic_realize, .reset = ioapic_reset,
     .props = (const PropDesc[]) { PROP_END },
-    .state = &(const StateDesc) { .version = 1, .loaded = ioapic_loaded,
+    .state = &(const StateDesc) { .version = 1, .saving = ioapic_saving, .loaded = ioapic_loaded,
         .fields = (const StateField[]) {
             STATE_U8(IoApic, select), STATE_UMAX(IoApic, id, 15), STATE_UMAX(IoApic, level, 0xffffff),
             STATE_UMAX(IoApic, irr, 0xffffff), STATE_UARRAY(IoApic, table), STATE_END } },

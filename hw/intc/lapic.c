@@ -8,6 +8,8 @@
  */
 #include "hw/intc/lapic_int.h"
 
+#include "softmmu/irqchip.h"
+
 enum { VERSION = 0x14, MSR_TSC_DEADLINE = 0x6e0, MSR_X2APIC = 0x800, X2_ICR = 0x830 };
 
 static int highest(const uint32_t *set)
@@ -48,6 +50,11 @@ void lapic_update_intr(Lapic *s)
     Vcpu *v = &s->cpu->vcpu;
 
     vcpu_lower(v, VCPU_IRQ_INTR);
+    if (s->in_engine) {         /* what is left to us: a PIC outside it, wired to the boot processor */
+        if (atomic_load(&s->bus->pic_level) && s->cpu->bsp)
+            vcpu_raise(v, VCPU_IRQ_INTR);
+        return;
+    }
     if (deliverable(s) >= 0 || (atomic_load(&s->bus->pic_level) && accepts_pic(s)))
         vcpu_raise(v, VCPU_IRQ_INTR);
 }
@@ -63,6 +70,10 @@ void lapic_update_ppr(Lapic *s)
 
 void lapic_set_irr(Lapic *s, uint8_t vector, bool level)
 {
+    if (s->in_engine) {
+        lapic_engine_send(s, DM_FIXED, vector, level);
+        return;
+    }
     if (!soft_on(s))
         return;
     if (vector < 16) {
@@ -144,7 +155,7 @@ static void end_of_interrupt(Lapic *s)
 static int lapic_ack(X86Cpu *c)
 {
     Lapic *s = c->apic;
-    int v = deliverable(s);
+    int v = s->in_engine ? -1 : deliverable(s);
 
     if (v >= 0) {
         clear_bit(s->irr, v);
@@ -152,7 +163,7 @@ static int lapic_ack(X86Cpu *c)
         lapic_update_ppr(s);
         return v;
     }
-    if (atomic_load(&s->bus->pic_level) && accepts_pic(s) && s->bus->pic_ack) {
+    if (atomic_load(&s->bus->pic_level) && (s->in_engine || accepts_pic(s)) && s->bus->pic_ack) {
         v = s->bus->pic_ack(s->bus->pic_opaque);
         lapic_update_intr(s);
         return v;
@@ -383,6 +394,7 @@ static void lapic_smm(X86Cpu *c, bool in)
 const X86ApicOps lapic_cpu_ops = {
     .ack = lapic_ack, .get_tpr = get_tpr, .set_tpr = set_tpr, .get_base = get_base, .set_base = set_base,
     .rdmsr = lapic_rdmsr, .wrmsr = lapic_wrmsr, .poll = lapic_poll, .smm = lapic_smm,
+    .get_regs = lapic_get_regs, .set_regs = lapic_set_regs,
 };
 
 /* INIT: registers as at power-up, less the identifier and the base MSR. */
@@ -428,6 +440,7 @@ static bool lapic_realize(Device *dev, GError **err)
     device_timer_init(dev, &s->timer, lapic_timer_expire);
     s->base = APIC_DEFAULT_BASE | BASE_ENABLE | (s->cpu->bsp ? BASE_BSP : 0);
     s->xapic_id = s->id & 0xff;
+    s->in_engine = irqchip_mode(dev->machine) != IRQCHIP_OFF;
     poke(&s->svr, 0xff);
     return true;
 }
@@ -465,7 +478,8 @@ static bool lapic_loaded(void *opaque, GError **err)
     if (((s->base & BASE_X2APIC) && !(s->base & BASE_ENABLE)) || s->timer_next < 0 || s->count_start < 0 ||
         s->count_start > INT64_MAX / 4 || (s->divide & ~11u) || s->tpr > 0xff)
         return err_set(err, "impossible local APIC state");
-    timer_set(&s->timer, s->timer_next);
+    if (!s->in_engine)
+        timer_set(&s->timer, s->timer_next);
     lapic_update_ppr(s);
     if (s->init_pending)
         vcpu_raise(&s->cpu->vcpu, VCPU_IRQ_POLL);

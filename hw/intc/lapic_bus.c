@@ -8,6 +8,7 @@
 
 #include "hw/core/wiring.h"
 #include "hw/pci/pci.h"
+#include "softmmu/accel.h"
 
 enum { DEST_SHORTHAND_NONE, DEST_SELF, DEST_ALL, DEST_OTHERS };
 
@@ -40,6 +41,10 @@ static void deliver(Lapic *s, unsigned mode, uint8_t vector, bool level)
 {
     Vcpu *v = &s->cpu->vcpu;
 
+    if (s->in_engine) {
+        lapic_engine_send(s, mode, vector, level);
+        return;
+    }
     switch (mode) {
     case DM_FIXED:
     case DM_LOWEST:
@@ -130,6 +135,10 @@ void lapic_bus_message(LapicBus *bus, uint64_t addr, uint32_t data)
 {
     uint32_t dest = addr >> 12 & 0xff;
 
+    if (irqchip_of(bus->machine)) {
+        irqchip_of(bus->machine)->msi(bus->machine, addr, data);
+        return;
+    }
     if (addr >> 20 != APIC_DEFAULT_BASE >> 20) {
         log_guest("interrupt message to %#llx, which is no APIC\n", (unsigned long long)addr);
         return;
@@ -235,15 +244,27 @@ IrqLine lapic_bus_lint0(LapicBus *bus)
     return (IrqLine) { lint0_set, bus, 0 };
 }
 
+static void nmi_on(Vcpu *v, void *opaque)
+{
+    Lapic *s = opaque;
+
+    if (s->in_engine && v->machine->accel->pull)
+        v->machine->accel->pull(v);
+    if (!apic_on(s))
+        vcpu_raise(v, VCPU_IRQ_NMI);
+    else
+        lapic_local(s, LVT_LINT1);
+}
+
 void lapic_bus_nmi(LapicBus *bus)
 {
     for (unsigned i = 0; i < bus->apics->len; i++) {
         Lapic *s = g_ptr_array_index(bus->apics, i);
 
-        if (!apic_on(s))
-            vcpu_raise(&s->cpu->vcpu, VCPU_IRQ_NMI);
+        if (s->in_engine)
+            vcpu_queue(&s->cpu->vcpu, nmi_on, s);
         else
-            lapic_local(s, LVT_LINT1);
+            nmi_on(&s->cpu->vcpu, s);
     }
 }
 

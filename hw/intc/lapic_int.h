@@ -54,6 +54,7 @@ typedef struct Lapic {
     int64_t count_start;        /* vm ns when the count began */
     int64_t timer_next;         /* vm ns of the next expiry, 0: none */
     uint64_t tsc_deadline;
+    bool in_engine;             /* the engine keeps the APIC: this is its state between the engine's runs */
     bool init_pending;          /* an INIT arrived: reset before it is taken */
     uint32_t ppr;               /* cache */
 } Lapic;
@@ -91,6 +92,11 @@ void lapic_send_ipi(Lapic *s, uint64_t icr);
 bool lapic_reg_read(Lapic *s, unsigned reg, uint32_t *val);
 bool lapic_reg_write(Lapic *s, unsigned reg, uint32_t val);
 void lapic_init_reset(Lapic *s);
+/* To and from an engine that keeps the APIC (lapic_engine.c). */
+void lapic_get_regs(X86Cpu *c, X86ApicRegs *r);
+void lapic_set_regs(X86Cpu *c, const X86ApicRegs *r);
+/* An interrupt message to s alone. */
+void lapic_engine_send(Lapic *s, unsigned mode, uint8_t vector, bool level);
 /* Timer (lapic_timer.c). */
 void lapic_timer_expire(void *opaque);
 void lapic_timer_arm(Lapic *s, bool restart);

@@ -30,7 +30,7 @@ static void set_host_timer(Lapic *s, int64_t at)
 {
     bool held = machine_lock_held();
 
-    if (s->timer_next == 0 && at == 0)
+    if ((s->timer_next == 0 && at == 0) || s->in_engine)
         return;
     if (!held)
         machine_lock();

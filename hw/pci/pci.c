@@ -210,8 +210,8 @@ bool pci_dma_write(PciDevice *pd, uint64_t addr, const void *buf, uint64_t len)
 void msi_send(Machine *m, uint64_t addr, uint32_t data)
 {
     trace(msi_send, "addr=%#" PRIx64 " data=%#x", addr, data);
-    if (m->accel && m->accel->msi)
-        m->accel->msi(m, addr, data);
+    if (irqchip_of(m))
+        irqchip_of(m)->msi(m, addr, data);
     else if (m->board && m->board->msi)
         m->board->msi(m->board->msi_opaque, addr, data);
 }

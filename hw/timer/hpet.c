@@ -26,7 +26,7 @@ typedef struct HpetTimer {
 typedef struct Hpet {
     Device dev;
     Region io;
-    IrqLine gsi[HPET_PINS];
+    IrqLine gsi[HPET_PINS], replacing;
     Timer host[TIMERS];
     uint32_t intcap;            /* property: inputs a comparator may use */
     uint64_t config, status;    /* state */
@@ -62,6 +62,7 @@ static void hpet_update(Hpet *s)
     bool legacy = s->config & CONFIG_LEGACY;
     uint32_t level = 0, changed;
 
+    irq_set(&s->replacing, legacy);
     if (!legacy)
         level |= (s->legacy_level[0] ? 1 : 0) | (s->legacy_level[1] ? 1 << 8 : 0);
     for (unsigned n = 0; n < TIMERS; n++) {
@@ -284,6 +285,11 @@ static void legacy_set(void *opaque, int n, int level)
 IrqLine hpet_legacy_input(Device *dev, int n)
 {
     return (IrqLine) { legacy_set, dev, n & 1 };
+}
+
+void hpet_connect_replacing(Device *dev, IrqLine replacing)
+{
+    ((Hpet *)dev)->replacing = replacing;
 }
 
 void hpet_connect(Device *dev, const IrqLine gsi[HPET_PINS])

@@ -4,9 +4,12 @@
  * Intel 8254 data sheet (231164). Counters are computed from the virtual clock; only channel 0
  * owns a host timer. Modelled: modes 0-5, LSB/MSB access, latch, read-back, BCD, gates. Left
  * out: the one-clock load delay, and a new count waiting for the end of the period in modes 2
- * and 3 (it takes effect at once). docs/hw/i8254.md. Machine lock.
+ * and 3 (it takes effect at once). docs/hw/i8254.md. An engine may keep the chip
+ * (softmmu/irqchip.h): then this is its state between the engine's runs. Machine lock.
  */
 #include "hw/timer/i8254.h"
+
+#include "softmmu/irqchip.h"
 
 enum { CHANNELS = 3, R_CONTROL = 3 };
 enum { RW_LATCH = 0, RW_LSB = 1, RW_MSB = 2, RW_WORD = 3 };
@@ -14,6 +17,8 @@ enum { RW_LATCH = 0, RW_LSB = 1, RW_MSB = 2, RW_WORD = 3 };
 #define MIN_PERIOD_NS (50 * NS_PER_US)          /* of the interrupt: a guest may ask for 838 ns */
 #define MAX_CATCH_UP_NS (100 * NS_PER_MS)       /* ticks older than this are lost */
 #define CATCH_UP_GAP_NS (250 * NS_PER_US)       /* between ticks being made up for */
+
+enum { LOST_DELAY, LOST_DISCARD };
 
 typedef struct Channel {
     uint32_t count;             /* 1 - 0x10000, binary */
@@ -35,6 +40,10 @@ typedef struct I8254 {
     Region io;
     IrqLine irq;
     Timer timer;
+    int lost_tick_policy;       /* property: LOST_* */
+    bool in_engine;
+    bool parked;                /* in_engine, but the machine stands: the state is here */
+    bool irq_off;               /* HPET legacy replacement: channel 0 drives nothing */
     Channel ch[CHANNELS];       /* state */
     int64_t next_edge;          /* vm ns of the next rising edge of channel 0; 0: none */
 } I8254;
@@ -129,11 +138,105 @@ static int64_t next_edge(const I8254 *s, int64_t from)
     return edge;
 }
 
+/* --- the chip inside the engine --- */
+
+enum { MODE_NONE = 0xff };      /* an engine's mode of a channel that waits for its count */
+
+static int64_t engine_to_vm(const I8254 *s)
+{
+    Clocks *c = s->dev.machine->clocks;
+
+    return clock_ns(c, CLOCK_VM) - clock_ns(c, CLOCK_RT);
+}
+
+static void fetch_channel(const I8254 *s, Channel *c, const PitChannelRegs *r)
+{
+    c->count = CLAMP(r->count, 1, 0x10000);
+    c->start = MAX(r->start + engine_to_vm(s), 0);
+    c->latch = r->latch;
+    c->latch_left = r->latch_left;
+    c->status = r->status;
+    c->status_latched = r->status_latched;
+    c->rw = r->rw & 3;
+    c->loaded = r->mode != MODE_NONE;
+    if (c->loaded)
+        c->mode = MIN(r->mode, 5);
+    c->bcd = r->bcd;
+    c->gate = r->gate;
+    c->triggered = true;
+    c->write_high = r->write_high;
+    c->read_high = r->read_high;
+    c->write_low = r->write_low;
+    c->frozen = -1;
+    if (!c->gate && !gate_starts(c))
+        c->frozen = elapsed(s, c);
+}
+
+static void fetch(I8254 *s)
+{
+    PitRegs r;
+
+    if (!s->in_engine || s->parked || !irqchip_of(s->dev.machine)->pit_get(s->dev.machine, &r))
+        return;
+    for (unsigned i = 0; i < CHANNELS; i++)
+        fetch_channel(s, &s->ch[i], &r.ch[i]);
+    s->next_edge = next_edge(s, device_now(&s->dev));
+}
+
+static void hand_over(I8254 *s)
+{
+    PitRegs r = { .irq_off = s->irq_off };
+
+    if (!s->in_engine || s->parked)
+        return;
+    for (unsigned i = 0; i < CHANNELS; i++) {
+        const Channel *c = &s->ch[i];
+
+        r.ch[i] = (PitChannelRegs) {
+            .count = c->count, .latch = c->latch, .latch_left = c->latch_left, .status_latched = c->status_latched,
+            .bcd = c->bcd, .gate = c->gate, .status = c->status, .rw = c->rw, .mode = c->loaded ? c->mode : MODE_NONE,
+            .write_low = c->write_low, .write_high = c->write_high, .read_high = c->read_high,
+            .start = c->start - engine_to_vm(s) };
+    }
+    irqchip_of(s->dev.machine)->pit_set(s->dev.machine, &r);
+}
+
+/* The engine's timer knows no stopped machine: its state is taken out and put back. */
+static void run_state_changed(void *opaque, MachineEvent ev, const char *detail)
+{
+    I8254 *s = opaque;
+
+    if (ev == EVENT_STOP) {
+        fetch(s);
+        s->parked = true;
+    } else if (ev == EVENT_RESUME) {
+        s->parked = false;
+        hand_over(s);
+    }
+}
+
+void i8254_set_irq_off(Device *dev, bool off)
+{
+    I8254 *s = (I8254 *)dev;
+
+    if (s->irq_off == off)
+        return;
+    fetch(s);
+    s->irq_off = off;
+    hand_over(s);
+}
+
+/* --- the chip --- */
+
 static void i8254_update(I8254 *s)
 {
     const Channel *c = &s->ch[0];
     int64_t now = device_now(&s->dev);
 
+    if (s->in_engine) {
+        hand_over(s);
+        return;
+    }
     /* In the periodic modes the line rests high and the timer makes the edges. */
     irq_set(&s->irq, one_shot(c) ? output_level(s, c) : c->loaded);
     s->next_edge = next_edge(s, now);
@@ -229,10 +332,13 @@ static void i8254_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
     Channel *c;
 
     trace(i8254_write, "reg=%u val=%#x", (unsigned)off, (unsigned)val);
+    fetch(s);
     if (off == R_CONTROL) {
         control_write(s, val);
         if (val >> 6 == 0 && (val & 0x30))
             i8254_update(s);
+        else
+            hand_over(s);
         return;
     }
     c = &s->ch[off];
@@ -246,21 +352,19 @@ static void i8254_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
     } else {
         c->write_low = val;
         c->write_high = true;
+        hand_over(s);
         return;
     }
     if (off == 0)
         i8254_update(s);
+    else
+        hand_over(s);
 }
 
-static uint64_t i8254_read(void *opaque, uint64_t off, unsigned size)
+static uint8_t channel_read(I8254 *s, Channel *c)
 {
-    I8254 *s = opaque;
-    Channel *c;
     unsigned v;
 
-    if (off == R_CONTROL)
-        return 0xff;
-    c = &s->ch[off];
     if (c->status_latched) {
         c->status_latched = false;
         return c->status;
@@ -280,6 +384,19 @@ static uint64_t i8254_read(void *opaque, uint64_t off, unsigned size)
     return c->read_high ? v & 0xff : v >> 8;
 }
 
+static uint64_t i8254_read(void *opaque, uint64_t off, unsigned size)
+{
+    I8254 *s = opaque;
+    uint8_t v;
+
+    if (off == R_CONTROL)
+        return 0xff;
+    fetch(s);
+    v = channel_read(s, &s->ch[off]);
+    hand_over(s);
+    return v;
+}
+
 static const IoOps i8254_io = { i8254_read, i8254_write, .min = 1, .max = 4, .impl_min = 1, .impl_max = 1 };
 
 void i8254_connect(Device *dev, IrqLine irq0)
@@ -289,13 +406,14 @@ void i8254_connect(Device *dev, IrqLine irq0)
 
 bool i8254_gate(Device *dev, unsigned channel)
 {
-    return ((I8254 *)dev)->ch[channel].gate;
+    return ((I8254 *)dev)->ch[channel].gate;    /* only i8254_set_gate changes it */
 }
 
 bool i8254_out(Device *dev, unsigned channel)
 {
     I8254 *s = (I8254 *)dev;
 
+    fetch(s);
     return output_level(s, &s->ch[channel]);
 }
 
@@ -307,6 +425,7 @@ void i8254_set_gate(Device *dev, unsigned channel, bool level)
 
     if (level == c->gate)
         return;
+    fetch(s);
     if (!level && !gate_starts(c)) {
         c->frozen = elapsed(s, c);
     } else if (level && !one_shot(c)) {
@@ -320,12 +439,14 @@ void i8254_set_gate(Device *dev, unsigned channel, bool level)
         c->frozen = -1;
     }
     c->gate = level;
+    hand_over(s);
 }
 
 static void i8254_reset(Device *dev)
 {
     I8254 *s = (I8254 *)dev;
 
+    s->irq_off = false;
     for (unsigned i = 0; i < CHANNELS; i++) {
         s->ch[i] = (Channel) { .count = 0x10000, .frozen = -1, .mode = 3, .rw = RW_WORD, .gate = i != 2 };
         s->ch[i].start = device_now(dev);
@@ -342,12 +463,23 @@ static bool i8254_realize(Device *dev, GError **err)
     device_timer_init(dev, &s->timer, i8254_expire);
     device_init_io(dev, &s->io, "i8254", &i8254_io, 4);
     device_map_pio(dev, &s->io, 0x40);
+    if (irqchip_mode(dev->machine) == IRQCHIP_ON) {
+        if (!irqchip_of(dev->machine)->pit_create(dev->machine, s->lost_tick_policy == LOST_DELAY, err))
+            return false;
+        s->in_engine = s->parked = true;
+        machine_listen(dev->machine, run_state_changed, s);
+    }
     return true;
 }
 
 static void i8254_unrealize(Device *dev)
 {
     timer_del(&((I8254 *)dev)->timer);
+}
+
+static void i8254_saving(void *opaque)
+{
+    fetch(opaque);
 }
 
 static bool i8254_loaded(void *opaque, GError **err)
@@ -359,6 +491,10 @@ static bool i8254_loaded(void *opaque, GError **err)
 
         if (c->count < 1 || c->start < 0 || c->frozen < -1 || c->frozen > INT64_MAX / 4 || s->next_edge < 0)
             return err_set(err, "impossible 8254 state");
+    }
+    if (s->in_engine) {
+        hand_over(s);
+        return true;
     }
     irq_set(&s->irq, one_shot(&s->ch[0]) ? output_level(s, &s->ch[0]) : s->ch[0].loaded);
     timer_set(&s->timer, s->next_edge);
@@ -378,7 +514,11 @@ const DeviceClass i8254_class = {
     .name = "isa-pit", .desc = "8254 interval timer", .category = DEVCAT_MISC, .bus = BUS_ISA,
     .size = sizeof(I8254), .internal = true, .no_hotplug = true,
     .realize = i8254_realize, .unrealize = i8254_unrealize, .reset = i8254_reset,
-    .props = (const PropDesc[]) { PROP_END },
-    .state = &(const StateDesc) { .version = 1, .loaded = i8254_loaded,
-        .fields = (const StateField[]) { STATE_STRUCTS(I8254, ch, &channel_state), STATE_I64(I8254, next_edge), STATE_END } },
+    .props = (const PropDesc[]) {
+        PROP_ENUM(I8254, lost_tick_policy, LOST_DELAY, ((const char *const[]) { "delay", "discard", NULL }),
+                  "ticks the guest was too slow for, where the engine keeps the timer"),
+        PROP_END },
+    .state = &(const StateDesc) { .version = 1, .saving = i8254_saving, .loaded = i8254_loaded,
+        .fields = (const StateField[]) { STATE_STRUCTS(I8254, ch, &channel_state), STATE_I64(I8254, next_edge), STATE_B(I8254, irq_off),
+            STATE_END } },
 };

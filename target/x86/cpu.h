@@ -149,6 +149,12 @@ enum { X86_ENGINE_AREA = 1088 << 10 };
 typedef struct X86Cpu X86Cpu;
 typedef struct X86Insn X86Insn;
 
+/* A local APIC's registers for an engine that keeps them: word n of the register page is at 16 n. */
+typedef struct X86ApicRegs {
+    uint32_t reg[64];
+    uint64_t base, tsc_deadline;
+} X86ApicRegs;
+
 /* The door to the local APIC (and the PIC behind it); set by the board. Machine lock held for
    ack; msr and tpr calls take what they need themselves. */
 typedef struct X86ApicOps {
@@ -161,13 +167,22 @@ typedef struct X86ApicOps {
     bool (*wrmsr)(X86Cpu *c, uint32_t msr, uint64_t v);
     void (*poll)(X86Cpu *c);                    /* VCPU_IRQ_POLL, on the vcpu thread, lock held */
     void (*smm)(X86Cpu *c, bool in);            /* entered or left SMM: show or hide SMRAM; NULL: nothing to do */
+    void (*get_regs)(X86Cpu *c, X86ApicRegs *r);        /* from and to an engine that keeps the APIC: see */
+    void (*set_regs)(X86Cpu *c, const X86ApicRegs *r);  /* softmmu/irqchip.h; own thread or stopped */
 } X86ApicOps;
+
+typedef struct X86Held {        /* an event an engine had begun to deliver when its state was taken */
+    bool valid, has_error, external, soft;
+    uint8_t vector;
+    uint32_t error;
+} X86Held;
 
 typedef struct X86Msrs {        /* plain storage; meaning in target/x86/msr.c */
     uint64_t star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, tsc_adjust;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t pat, mtrr_def, mtrr_fix[11], mtrr_var[16];
     uint64_t misc_enable, mcg_status, mcg_ctl, mce_banks[40], smbase, spec_ctrl, feature_control, debugctl;
+    uint64_t pv[8], hv[8];      /* paravirtual interfaces of an engine (accel/kvm/msrs.c); 0: unused by the guest */
 } X86Msrs;
 
 struct X86Cpu {
@@ -191,6 +206,7 @@ struct X86Cpu {
     X86Table gdtr, idtr;
     X86Msrs msr;
     X86Exception exc;
+    X86Held held;               /* delivered before anything else */
     bool nmi_masked, smm;
     bool in_exception_delivery; /* between raise and handler: for double fault */
     uint64_t pdpte[4];          /* PAE paging: loaded at MOV CR3 */

@@ -17,6 +17,12 @@ enum {                          /* feature numbers; FEAT_NONE is always there */
     FEAT_COUNT
 };
 
+enum {                          /* Hyper-V enlightenments an engine may offer (X86Model.hv) */
+    X86_HV_RELAXED, X86_HV_VAPIC, X86_HV_TIME, X86_HV_CRASH, X86_HV_RESET, X86_HV_VPINDEX, X86_HV_RUNTIME, X86_HV_SYNIC,
+    X86_HV_STIMER, X86_HV_STIMER_DIRECT, X86_HV_FREQUENCIES, X86_HV_REENLIGHTENMENT, X86_HV_TLBFLUSH, X86_HV_IPI,
+    X86_HV_AVIC, X86_HV_SPINLOCKS, X86_HV_COUNT
+};
+
 typedef struct X86Model {
     char *name;                 /* "max", "qemu64", ... */
     uint64_t feat[(FEAT_COUNT + 63) / 64];      /* bit map by FEAT_*; FEAT_NONE set */
@@ -25,6 +31,13 @@ typedef struct X86Model {
     uint16_t family, model, stepping;
     uint8_t phys_bits;
     bool hypervisor_leaf;
+    bool enforce;               /* what cannot be had is an error */
+    bool pv_hidden;             /* kvm=off: no paravirtual interfaces */
+    uint32_t pv_off;            /* KVM feature bits (leaf 0x40000001) not to offer */
+    uint32_t hv;                /* 1 << X86_HV_* */
+    uint32_t hv_spinlocks;      /* retries before the guest tells the hypervisor */
+    char hv_vendor[13];         /* "": the usual one */
+    uint64_t tsc_hz;            /* tsc-frequency=, or 0: the host's */
     unsigned cores, threads;    /* per socket, per core: x86_model_set_topology() */
 } X86Model;
 

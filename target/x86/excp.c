@@ -456,10 +456,26 @@ static bool start_ap(X86Cpu *c)
     return true;
 }
 
+/* What another engine had begun to deliver when it saved its state. */
+static bool deliver_held(X86Cpu *c)
+{
+    const X86Held h = c->held;
+
+    c->held.valid = false;
+    c->insn = &x86_no_insn;
+    c->vcpu.halted = false;
+    c->exc = (X86Exception) { .vector = h.vector, .error = h.error, .has_error = h.has_error, .soft = h.soft,
+                              .external = h.external };
+    x86_deliver(c);
+    return true;
+}
+
 bool x86_service(X86Cpu *c)
 {
     uint32_t irq = atomic_load_explicit(&c->vcpu.irq, memory_order_acquire);
 
+    if (c->held.valid)
+        return deliver_held(c);
     if (c->db_pending)
         return x86_debug_trap(c);
     if (!irq)

@@ -243,6 +243,7 @@ static X86Model *model_new(const ModelDesc *d)
     m->stepping = d->stepping;
     m->phys_bits = 40;
     m->hypervisor_leaf = true;
+    m->hv_spinlocks = UINT32_MAX;
     m->cores = m->threads = 1;
     feat_set(m, FEAT_NONE, true);
     add_feats(m, d);
@@ -322,11 +323,84 @@ static bool parse_onoff(const char *v, bool *on)
     return true;
 }
 
+/* '_' and '-' are the same in option names. */
+static bool same_key(const char *a, const char *b)
+{
+    while (*a && (*a == *b || ((*a == '_' || *a == '-') && (*b == '-' || *b == '_'))))
+        a++, b++;
+    return !*a && !*b;
+}
+
+enum { PV_OTHER, PV_DONE, PV_ERROR };
+
+static int set_hv(X86Model *m, const char *key, const char *val, GError **err)
+{
+    static const char *const names[X86_HV_COUNT] = { "hv-relaxed", "hv-vapic", "hv-time", "hv-crash", "hv-reset", "hv-vpindex",
+        "hv-runtime", "hv-synic", "hv-stimer", "hv-stimer-direct", "hv-frequencies", "hv-reenlightenment", "hv-tlbflush",
+        "hv-ipi", "hv-avic", "hv-spinlocks" };
+    bool on = true;
+
+    if (same_key(key, "hv-vendor-id")) {
+        g_strlcpy(m->hv_vendor, val ? val : "", sizeof m->hv_vendor);
+        return PV_DONE;
+    }
+    if (same_key(key, "hv-spinlocks") && val && g_ascii_isdigit(*val)) {
+        m->hv |= 1u << X86_HV_SPINLOCKS;
+        m->hv_spinlocks = strtoul(val, NULL, 0);
+        return PV_DONE;
+    }
+    if (same_key(key, "hv-passthrough")) {
+        m->hv = (1u << X86_HV_COUNT) - 1;
+        m->hv_spinlocks = UINT32_MAX;
+        return PV_DONE;
+    }
+    for (unsigned i = 0; i < X86_HV_COUNT; i++) {
+        if (!same_key(key, names[i]))
+            continue;
+        if (!parse_onoff(val, &on)) {
+            err_set(err, "-cpu: %s takes on or off, not '%s'", key, val);
+            return PV_ERROR;
+        }
+        m->hv = on ? m->hv | 1u << i : m->hv & ~(1u << i);
+        return PV_DONE;
+    }
+    return PV_OTHER;
+}
+
+/* What a hardware engine offers guests besides a processor: KVM's features by bit (kvm=off: none), Hyper-V's. */
+static int set_paravirtual(X86Model *m, const char *key, const char *val, GError **err)
+{
+    static const struct { const char *name; uint32_t bits; } pv[] = {
+        { "kvmclock", 1u << 0 | 1u << 3 | 1u << 24 }, { "kvm-nopiodelay", 1u << 1 }, { "kvm-asyncpf", 1u << 4 },
+        { "kvm-steal-time", 1u << 5 }, { "kvm-pv-eoi", 1u << 6 }, { "kvm-pv-unhalt", 1u << 7 },
+        { "kvm-pv-tlb-flush", 1u << 9 }, { "kvm-pv-ipi", 1u << 11 }, { "kvm-poll-control", 1u << 12 },
+        { "kvm-pv-sched-yield", 1u << 13 }, { "kvm-asyncpf-int", 1u << 14 }, { "kvmclock-stable-bit", 1u << 24 } };
+    bool on = true;
+
+    if (same_key(key, "kvm")) {
+        if (!parse_onoff(val, &on))
+            return PV_OTHER;
+        m->pv_hidden = !on;
+        return PV_DONE;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(pv); i++) {
+        if (!same_key(key, pv[i].name))
+            continue;
+        if (!parse_onoff(val, &on)) {
+            err_set(err, "-cpu: %s takes on or off, not '%s'", key, val);
+            return PV_ERROR;
+        }
+        m->pv_off = on ? m->pv_off & ~pv[i].bits : m->pv_off | pv[i].bits;
+        return PV_DONE;
+    }
+    return set_hv(m, key, val, err);
+}
+
 /* Keys that are not features. 1: done, 0: not such a key, -1: error. */
 static int set_other(Parse *p, const char *key, const char *val, GError **err)
 {
-    static const char *const ignored[] = { "check", "migratable", "host-phys-bits", "host-cache-info", "l3-cache", "pmu", "kvm",
-        "vmware-cpuid-freq", "tcg-cpuid", "kvm-pv-eoi", "kvmclock", "lmce", "vmx", "svm", "hle", "rtm", "kvm_pv_unhalt" };
+    static const char *const ignored[] = { "check", "migratable", "host-phys-bits", "host-cache-info", "l3-cache", "pmu",
+        "vmware-cpuid-freq", "tcg-cpuid", "lmce", "vmx", "svm", "hle", "rtm" };
     unsigned long n;
     char *end;
 
@@ -348,6 +422,18 @@ static int set_other(Parse *p, const char *key, const char *val, GError **err)
         *(key[0] == 'f' ? &p->m->family : key[0] == 'm' ? &p->m->model : &p->m->stepping) = (uint16_t)n;
         return 1;
     }
+    if (!strcmp(key, "tsc-frequency") || !strcmp(key, "tsc-freq")) {
+        uint64_t hz = val ? g_ascii_strtoull(val, &end, 10) : 0;
+        uint64_t unit = val && (*end == 'G' || *end == 'g') ? 1000000000 : val && (*end == 'M' || *end == 'm') ? 1000000 :
+                        val && (*end == 'K' || *end == 'k') ? 1000 : 1;
+
+        if (!val || (unit == 1 ? *end : end[1]) || hz < 1 || hz > 1000000000000 / unit || hz * unit < 1000000) {
+            err_set(err, "-cpu: tsc-frequency is a number of Hz (K, M, G allowed), not '%s'", val ? val : "");
+            return -1;
+        }
+        p->m->tsc_hz = hz * unit;
+        return 1;
+    }
     if (!strcmp(key, "vendor")) {
         if (!val || strlen(val) != 12) {
             err_set(err, "-cpu: vendor takes 12 characters, as in vendor=GenuineIntel");
@@ -360,12 +446,19 @@ static int set_other(Parse *p, const char *key, const char *val, GError **err)
         g_strlcpy(p->m->brand, val ? val : "", sizeof p->m->brand);
         return 1;
     }
-    if (!strcmp(key, "enforce"))
-        return parse_onoff(val, &p->enforce) ? 1 : 0;
+    if (!strcmp(key, "enforce")) {
+        bool ok = parse_onoff(val, &p->enforce);
+
+        p->m->enforce = p->enforce;
+        return ok;
+    }
+    n = set_paravirtual(p->m, key, val, err);
+    if (n != PV_OTHER)
+        return n == PV_DONE ? 1 : -1;
     for (unsigned i = 0; i < G_N_ELEMENTS(ignored); i++)
         if (!strcmp(key, ignored[i]))
             return 1;
-    return g_str_has_prefix(key, "hv-") || g_str_has_prefix(key, "hv_");
+    return 0;
 }
 
 static bool parse_item(Parse *p, char *item, GError **err)
@@ -375,7 +468,7 @@ static bool parse_item(Parse *p, char *item, GError **err)
     int r;
 
     if (*item == '+' || *item == '-') {
-        if (find_feature(item + 1) == FEAT_NONE && set_other(p, item + 1, NULL, NULL) > 0)
+        if (find_feature(item + 1) == FEAT_NONE && set_other(p, item + 1, *item == '+' ? NULL : "off", NULL) > 0)
             return true;
         return set_feature(p, item + 1, *item == '+', err);
     }
@@ -421,6 +514,7 @@ X86Model *x86_model_parse(const char *spec, GError **err)
     p.m = model_new(d);
     for (unsigned i = 1; items[0] && items[i]; i++)     /* wherever it stands, it counts for all */
         p.enforce |= !strcmp(items[i], "enforce");
+    p.m->enforce = p.enforce;
     for (unsigned i = 1; items[0] && items[i]; i++)
         if (*items[i] && !parse_item(&p, items[i], err)) {
             x86_model_free(p.m);

@@ -209,6 +209,7 @@ static void reset_common(X86Cpu *c)
     c->dr[6] = DR6_FIXED;
     c->dr[7] = DR7_FIXED;
     c->exc = (X86Exception) { .vector = -1 };
+    c->held = (X86Held) { 0 };
     c->insn = &x86_no_insn;
     c->db_pending = 0;
     c->no_step = c->nmi_masked = c->in_exception_delivery = false;
@@ -331,7 +332,11 @@ static const StateDesc msr_state = { .name = "msrs", .version = 1, .fields = (co
     STATE_U64(X86Msrs, pat), STATE_U64(X86Msrs, mtrr_def), STATE_UARRAY(X86Msrs, mtrr_fix),
     STATE_UARRAY(X86Msrs, mtrr_var), STATE_U64(X86Msrs, misc_enable), STATE_U64(X86Msrs, mcg_status),
     STATE_U64(X86Msrs, mcg_ctl), STATE_UARRAY(X86Msrs, mce_banks), STATE_U64(X86Msrs, smbase),
-    STATE_U64(X86Msrs, spec_ctrl), STATE_U64(X86Msrs, feature_control), STATE_U64(X86Msrs, debugctl), STATE_END } };
+    STATE_U64(X86Msrs, spec_ctrl), STATE_U64(X86Msrs, feature_control), STATE_U64(X86Msrs, debugctl),
+    STATE_UARRAY(X86Msrs, pv), STATE_UARRAY(X86Msrs, hv), STATE_END } };
+static const StateDesc held_state = { .name = "held", .version = 1, .fields = (const StateField[]) {
+    STATE_B(X86Held, valid), STATE_B(X86Held, has_error), STATE_B(X86Held, external), STATE_B(X86Held, soft),
+    STATE_U8(X86Held, vector), STATE_U32(X86Held, error), STATE_END } };
 
 static void cpu_saving(void *opaque)
 {
@@ -375,7 +380,7 @@ static const StateField cpu_fields[] = {
     STATE_U64(X86Cpu, tsc_skew), STATE_U64(X86Cpu, cr0), STATE_U64(X86Cpu, cr2), STATE_U64(X86Cpu, cr3),
     STATE_U64(X86Cpu, cr4), STATE_U64(X86Cpu, cr8), STATE_U64(X86Cpu, xcr0), STATE_U64(X86Cpu, efer),
     STATE_UARRAY(X86Cpu, dr), STATE_STRUCT(X86Cpu, gdtr, &table_state), STATE_STRUCT(X86Cpu, idtr, &table_state),
-    STATE_STRUCT(X86Cpu, msr, &msr_state), STATE_B(X86Cpu, nmi_masked), STATE_B(X86Cpu, smm),
+    STATE_STRUCT(X86Cpu, msr, &msr_state), STATE_STRUCT(X86Cpu, held, &held_state), STATE_B(X86Cpu, nmi_masked), STATE_B(X86Cpu, smm),
     STATE_UARRAY(X86Cpu, pdpte), STATE_U64(X86Cpu, mwait_addr), STATE_B(X86Cpu, wait_sipi),
     STATE_U32(X86Cpu, db_pending), STATE_STRUCT(X86Cpu, x87, &x87_state),
     STATE_STRUCTS(X86Cpu, vec, &vec_state), STATE_F_(X86Cpu, vcpu.halted, STATE_BOOL, 1, 1),
@@ -386,7 +391,7 @@ static const StateDesc cpu_state = { .name = "cpu", .version = 1, .fields = cpu_
 
 static bool has_work(Vcpu *v)
 {
-    return x86_irq_deliverable(x86_cpu(v)) || x86_cpu(v)->db_pending;
+    return x86_irq_deliverable(x86_cpu(v)) || x86_cpu(v)->db_pending || x86_cpu(v)->held.valid;
 }
 
 static void flush_tlb(Vcpu *v) { x86_tlb_flush_all(x86_cpu(v)); }

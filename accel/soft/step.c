@@ -1,0 +1,80 @@
+/* step: decodes and executes one instruction after the other, from the bytes, each time anew. */
+#include "accel/soft/step.h"
+
+#include "accel/soft/loop.h"
+#include "target/x86/insn.h"
+
+/* The bytes at lin, page by page: a fetch fault comes only if the instruction needs the next page. */
+static void fetch_and_decode(X86Cpu *c, uint64_t lin, X86Insn *i)
+{
+    uint8_t buf[16];
+    unsigned have = 0;
+    DecodeResult r = DECODE_MORE;
+
+    while (r == DECODE_MORE && have < 15) {
+        uint64_t at = c->mode & MODE_CS64 ? lin + have : (uint32_t)(lin + have);
+        unsigned part = MIN(15 - have, TLB_PAGE - (at & (TLB_PAGE - 1)));
+        X86Fetch f = x86_fetch_page(c, at);
+
+        for (unsigned n = 0; n < part; n++) {
+            uint64_t v = 0xff;
+
+            if (f.host)
+                v = f.host[(at & (TLB_PAGE - 1)) + n];
+            else
+                addrspace_read(&c->vcpu.machine->mem, f.pa + (at & (TLB_PAGE - 1)) + n, 1, &v);
+            buf[have + n] = v;
+        }
+        have += part;
+        r = x86_decode(buf, have, c->mode, c->model, i);
+    }
+}
+
+static void step(X86Cpu *c, X86Insn *i)
+{
+    uint64_t lin = c->mode & MODE_CS64 ? c->rip : (uint32_t)(c->seg[S_CS].base + c->rip);
+    uint32_t key = c->mode;
+
+    c->insn = &x86_no_insn;             /* a fetch fault belongs to no instruction */
+    fetch_and_decode(c, lin, i);
+    if (!(key & MODE_CS64) && c->rip + i->len - 1 > c->seg[S_CS].limit)
+        x86_raise_err(c, EXC_GP, 0);
+    c->insn = i;
+    c->rip += i->len;
+    i->fn(c, i);
+    c->vcpu.stat_insns++;
+    if ((key | c->mode) & (MODE_TF | MODE_SHADOW))
+        x86_boundary(c, key);
+}
+
+VcpuExit soft_step(X86Cpu *c, unsigned n)
+{
+    Vcpu *v = &c->vcpu;
+    g_autofree X86Insn *insn = g_new0(X86Insn, 1);      /* outlives the unwinding */
+    volatile unsigned left = n;
+    VcpuExit why;
+    int unwound;
+
+    x86_update_mode(c);
+    x86_tlb_flush_all(c);
+    unwound = sigsetjmp(v->unwind, 0);
+    if (unwound) {
+        why = soft_unwound(c, unwound);
+        if (why != VCPU_EXIT_NONE) {
+            c->insn = &x86_no_insn;
+            return why;
+        }
+    }
+    while (left && !v->halted) {
+        if (c->db_pending)
+            x86_service(c);
+        left = left - 1;
+        step(c, insn);
+        if (atomic_load_explicit(&v->attention, memory_order_acquire) && !c->db_pending && !(c->mode & MODE_SHADOW))
+            break;
+    }
+    if (c->db_pending)
+        x86_service(c);
+    c->insn = &x86_no_insn;
+    return VCPU_EXIT_NONE;
+}
