@@ -112,13 +112,8 @@ void hmp_info_lapic(Hmp *h, int argc, char **argv)
 void hmp_info_jit(Hmp *h, int argc, char **argv)
 {
     const Accel *a = h->m->accel;
-    uint64_t insns = 0;
 
-    for (unsigned i = 0; i < h->m->vcpus->len; i++)
-        insns += ((Vcpu *)g_ptr_array_index(h->m->vcpus, i))->stat_insns;
     hmp_printf(h, "engine: %s (%s)\n", a ? a->name : "none", a ? a->desc : "");
-    if (insns)
-        hmp_printf(h, "guest instructions: %" G_GUINT64_FORMAT "\n", insns);
     if (a && a->describe)
         hmp_take(h, a->describe(h->m));
 }

@@ -70,7 +70,7 @@ struct Vcpu {
     VcpuWork *work;             /* queued functions, oldest first */
     _Atomic bool in_guest;      /* engine is running; tells kick whether a signal is needed */
     VcpuExit exit_reason;
-    uint64_t stat_insns;        /* guest instructions executed, as far as the engine counts them */
+    uint64_t stat_insns;        /* guest instructions the interpreter executed (generated code does not count) */
 };
 
 /* Puts v (index set by the caller, zeroed otherwise, ops set) into m->vcpus, takes the views and

@@ -212,6 +212,7 @@ static void after_exit(JitCpu *j, uint64_t why)
     JitEnv *e = jit_env(c);
 
     j->st.exits[why]++;
+    j->settle = false;
     if (why == JIT_EXIT_SIGNAL) {
         redo_faulting(j);
         return;
@@ -221,6 +222,7 @@ static void after_exit(JitCpu *j, uint64_t why)
     x86_flags_put(c, e->flags & FL_ARITH);
     if (why == JIT_EXIT_CHAIN) {
         j->pending_exit = (JitExit *)(uintptr_t)e->exit_arg;
+        j->settle = j->pending_exit->flags_dead;        /* before an event is taken here */
         c->rip = e->vbase + j->pending_exit->off;
     } else if (why == JIT_EXIT_POLL_DEAD) {
         j->settle = true;

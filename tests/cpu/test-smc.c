@@ -207,6 +207,47 @@ static void locked_counts_on_code_page_are_exact(gconstpointer engine)
     rig_free(r);
 }
 
+/* A load from this device lets another thread patch the immediate of the last instruction. */
+enum { PATCHER = RIG_EXIT_MEM + 0x1000 };
+static gpointer patch(gpointer data)
+{
+    Rig *r = data;
+    uint8_t *imm = r->m->ram->host + RIG_CODE + 10;
+
+    *imm = 2;
+    ram_mark_written(r->m->ram, RIG_CODE + 10, 1);
+    return NULL;
+}
+static uint64_t patcher_read(void *opaque, uint64_t off, unsigned size)
+{
+    g_thread_join(g_thread_new("patch", patch, opaque));
+    return 0;
+}
+static void patcher_write(void *opaque, uint64_t off, uint64_t val, unsigned size) { }
+static const IoOps patcher_ops = { patcher_read, patcher_write, .max = 4 };
+
+/* After a serializing instruction the processor runs what others have stored before it. */
+static void serializing_sees_other_store(gconstpointer engine)
+{
+    Rig *r = rig_new(engine, 1);
+    Region device;
+    Code k = { .n = 0 };
+
+    region_init_io(&device, "patcher", &patcher_ops, r, 4);
+    region_add(&r->m->mem_root, &device, PATCHER, 1);
+    E(&k, 0x8b, 0x04, 0x25);                    /* mov eax, [PATCHER]; cpuid; mov edi, 1 */
+    emit32(&k, PATCHER);
+    E(&k, 0x0f, 0xa2, 0xbf, 1, 0, 0, 0);
+    for (unsigned round = 0; round < 3; round++) {
+        g_assert_true(rig_exec(r, RIG_64, k.b, k.n));
+        g_assert_cmpuint(r->c->gpr[R_RDI], ==, 2);
+    }
+    region_del(&device);
+    machine_sync_views(r->m);
+    region_destroy(&device);
+    rig_free(r);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const engines[] = { "interp", "jit" };
@@ -226,6 +267,7 @@ int main(int argc, char **argv)
         T(string_store_over_code_is_seen)
         T(device_store_ends_loop)
         T(other_cpu_patches_function)
+        T(serializing_sees_other_store)
         T(locked_counts_on_code_page_are_exact)
     }
     rc = g_test_run();
