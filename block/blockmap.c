@@ -269,7 +269,7 @@ int blockmap_status(BlockMap *b, uint64_t off, uint64_t bytes, BlockStatus *st)
     *st = (BlockStatus) { .bytes = MIN(len, bytes), .allocated = first != BM_NONE, .data = first < BM_ZERO,
                           .zero = first == BM_ZERO || (first == BM_NONE && !(b->backing && b->node->backing)) };
     if (first == BM_NONE && !b->backing)
-        st->allocated = true;       /* nothing lies below: this layer decides */
+        st->allocated = true;       /* nothing can lie below: this layer decides */
     if (first < BM_ZERO) {
         st->offset_valid = true;
         st->offset = blockmap_host(b, first) + b->head + in;

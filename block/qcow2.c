@@ -104,11 +104,19 @@ bool qcow2_header_rewrite(Qcow2 *s, GError **err)
         put_ext(a, EXT_BACKING_FMT, n->backing_format, strlen(n->backing_format));
     if (s->data_file_name)
         put_ext(a, EXT_DATA_FILE, s->data_file_name, strlen(s->data_file_name));
-    if (s->version >= 3)
-        put_features(a);
+    guint names_at = a->len;
     for (guint i = 0; i < s->exts->len; i++) {
         Extension *e = &g_array_index(s->exts, Extension, i);
         put_ext(a, e->type, e->data, e->len);
+    }
+    if (s->version >= 3) {              /* only names for people: left out when the cluster is too small */
+        g_autoptr(GByteArray) names = g_byte_array_new();
+        put_features(names);
+        if (a->len + names->len + 8 + (n->backing_name ? strlen(n->backing_name) : 0) <= s->cluster_size) {
+            g_byte_array_append(names, a->data + names_at, a->len - names_at);
+            g_byte_array_set_size(a, names_at);
+            g_byte_array_append(a, names->data, names->len);
+        }
     }
     put_ext(a, EXT_END, NULL, 0);
     st64_be(a->data + H_BACKING_OFF, n->backing_name ? a->len : 0);

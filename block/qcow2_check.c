@@ -99,21 +99,18 @@ static void walk_entry(Walk *w, uint64_t e, uint64_t bitmap, uint64_t at, bool s
         note(w, "ERROR: L2 entry at %#" PRIx64 " has impossible bits (%#" PRIx64 ")", at, e);
         corrupt(w);
     }
-    if (s->external || !off) {
-        if (stats && (off || (e & F_COPIED)))
-            w->res->allocated++;
-        return;
-    }
-    if (off & (s->cluster_size - 1)) {
-        note(w, "ERROR offset=%" PRIx64 ": Cluster is not properly aligned; L2 entry corrupted.", off);
-        corrupt(w);
-        return;
-    }
-    if (stats) {
+    if (stats && qcow2_entry_has(s, e)) {
         w->res->allocated++;
         if (w->last_host && w->last_host + s->cluster_size != off)
             w->res->fragmented++;
         w->last_host = off;
+    }
+    if (s->external || !off)
+        return;
+    if (off & (s->cluster_size - 1)) {
+        note(w, "ERROR offset=%" PRIx64 ": Cluster is not properly aligned; L2 entry corrupted.", off);
+        corrupt(w);
+        return;
     }
     count(w, off, s->cluster_size);
 }

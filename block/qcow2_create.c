@@ -30,7 +30,7 @@ typedef struct Spec {
     int version;
     bool lazy, ext_l2, data_raw;
     uint8_t comp;
-    char *backing, *backing_fmt, *data_file, *prealloc;
+    char *backing, *backing_fmt, *data_file, *prealloc, *compat, *data_raw_text;     /* as given */
 } Spec;
 
 static void spec_clear(Spec *p)
@@ -39,20 +39,22 @@ static void spec_clear(Spec *p)
     g_free(p->backing_fmt);
     g_free(p->data_file);
     g_free(p->prealloc);
+    g_free(p->compat);
+    g_free(p->data_raw_text);
 }
 
 static unsigned log2_of(uint64_t v) { return v ? 63 - __builtin_clzll(v) : 0; }
 
 static bool spec_words(GHashTable *o, Spec *p, GError **err)
 {
-    g_autofree char *compat = NULL, *comp = NULL, *drop = NULL, *enc = NULL;
+    g_autofree char *comp = NULL, *drop = NULL, *enc = NULL;
 
     p->version = 3;
-    if (block_opts_take(o, "compat", &compat)) {
-        if (g_str_equal(compat, "0.10") || g_str_equal(compat, "v2"))
+    if (block_opts_take(o, "compat", &p->compat)) {
+        if (g_str_equal(p->compat, "0.10") || g_str_equal(p->compat, "v2"))
             p->version = 2;
-        else if (strcmp(compat, "1.1") && strcmp(compat, "v3"))
-            return err_set(err, "Invalid compatibility level: '%s'", compat);
+        else if (strcmp(p->compat, "1.1") && strcmp(p->compat, "v3"))
+            return err_set(err, "Invalid compatibility level: '%s'", p->compat);
     }
     if (block_opts_take(o, "compression_type", &comp)) {
         if (strcmp(comp, "zlib") && strcmp(comp, "zstd"))
@@ -118,6 +120,8 @@ static void show(const Spec *p, GString *out)
     if (p->prealloc)
         g_string_append_printf(out, " preallocation=%s", p->prealloc);
     g_string_append_printf(out, " compression_type=%s size=%" PRIu64, p->comp ? "zstd" : "zlib", p->size);
+    if (p->compat)
+        g_string_append_printf(out, " compat=%s", p->compat);
     if (p->backing)
         g_string_append_printf(out, " backing_file=%s", p->backing);
     if (p->backing_fmt)

@@ -155,6 +155,7 @@ int qcow2_l2_load(Qcow2 *s, uint64_t guest, Table **t);             /* *t NULL: 
 int qcow2_l2_writable(Qcow2 *s, uint64_t guest, Table **t);
 void qcow2_free_entry(Qcow2 *s, uint64_t e, bool discard);          /* what a standard/compressed entry held */
 void qcow2_comp_span(const Qcow2 *s, uint64_t e, uint64_t *off, uint64_t *len);
+bool qcow2_entry_has(const Qcow2 *s, uint64_t e);                   /* a standard entry with a host cluster */
 QType qcow2_classify(const Qcow2 *s, uint64_t e, uint64_t bitmap, unsigned sc);
 /* The run of one type from guest on, at most bytes; host valid for NORMAL, ZERO_ALLOC. */
 int qcow2_map(Qcow2 *s, uint64_t guest, uint64_t bytes, QType *type, uint64_t *entry, uint64_t *host,

@@ -199,7 +199,7 @@ typedef struct Alloc {
     bool reuse, fresh;
 } Alloc;
 
-static bool entry_holds(const Qcow2 *s, uint64_t e) { return (e & F_COMPRESSED) || (e & OFF_MASK) || (s->external && (e & F_COPIED)); }
+static bool entry_holds(const Qcow2 *s, uint64_t e) { return (e & F_COMPRESSED) || qcow2_entry_has(s, e); }
 
 /* Chooses clusters for [off, off+*bytes) from the first on; shortens *bytes to what they hold. */
 static int alloc_begin(Qcow2 *s, uint64_t off, uint64_t *bytes, Alloc *a)
@@ -663,14 +663,15 @@ int qcow2_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *st)
     g_mutex_lock(&s->lock);
     ret = qcow2_map(s, off, bytes, &type, &entry, &host, &len);
     /* Neighbours of one kind without an offset make one answer. */
-    while (!ret && type != Q_NORMAL && type != Q_ZERO_ALLOC && !host && len < bytes) {
+    bool lies = type == Q_NORMAL || type == Q_ZERO_ALLOC || (type == Q_UNALLOC && qcow2_entry_has(s, entry));
+    while (!ret && !lies && len < bytes) {
         uint64_t e2, h2, l2;
         QType t2;
-        if (qcow2_map(s, off + len, bytes - len, &t2, &e2, &h2, &l2) || t2 != type || h2)
+        if (qcow2_map(s, off + len, bytes - len, &t2, &e2, &h2, &l2) || t2 != type || (t2 == Q_UNALLOC && qcow2_entry_has(s, e2)))
             break;
         len += l2;
     }
-    bool recurse = !ret && type == Q_NORMAL && !s->external && sparse_below(s);
+    bool recurse = !ret && type == Q_NORMAL && sparse_below(s);
     g_mutex_unlock(&s->lock);
     qcow2_leave(s);
     if (ret)
@@ -679,7 +680,7 @@ int qcow2_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *st)
                           .data = type == Q_NORMAL || type == Q_COMPRESSED,
                           .zero = type == Q_ZERO || type == Q_ZERO_ALLOC || (type == Q_UNALLOC && !n->backing),
                           .compressed = type == Q_COMPRESSED, .recurse = recurse };
-    if (type == Q_NORMAL || type == Q_ZERO_ALLOC || host) {
+    if (lies) {
         st->offset_valid = true;
         st->offset = host;
         st->file = s->data_file;

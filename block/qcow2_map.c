@@ -115,9 +115,14 @@ void qcow2_free_entry(Qcow2 *s, uint64_t e, bool discard)
     }
 }
 
+bool qcow2_entry_has(const Qcow2 *s, uint64_t e)
+{
+    return (e & OFF_MASK) || (s->external && (e & F_COPIED));
+}
+
 QType qcow2_classify(const Qcow2 *s, uint64_t e, uint64_t bitmap, unsigned sc)
 {
-    bool has = (e & OFF_MASK) || (s->external && (e & F_COPIED));
+    bool has = qcow2_entry_has(s, e);
 
     if (e & F_COMPRESSED)
         return Q_COMPRESSED;
@@ -149,6 +154,7 @@ int qcow2_map(Qcow2 *s, uint64_t guest, uint64_t bytes, QType *type, uint64_t *e
 {
     uint64_t l2_span = 1ULL << (s->cluster_bits + s->l2_bits), in = guest & (s->cluster_size - 1), done = 0;
     unsigned i = guest >> s->cluster_bits & ((1u << s->l2_bits) - 1);
+    bool first_lies = false;
     Table *t;
     int ret = qcow2_l2_load(s, guest, &t);
 
@@ -166,14 +172,15 @@ int qcow2_map(Qcow2 *s, uint64_t guest, uint64_t bytes, QType *type, uint64_t *e
         unsigned sc = in >> s->sc_bits, sc_end = s->cluster_size >> s->sc_bits;
         for (; sc < sc_end && done < bytes; sc++) {
             QType q = qcow2_classify(s, e, b, sc);
-            bool lies = q == Q_NORMAL || q == Q_ZERO_ALLOC || (q == Q_UNALLOC && (e & OFF_MASK));
+            bool lies = q == Q_NORMAL || q == Q_ZERO_ALLOC || (q == Q_UNALLOC && qcow2_entry_has(s, e));
             uint64_t h = lies ? (e & OFF_MASK) + in : 0;
             if (!done) {
                 *type = q;
                 *entry = e;
                 *host = h;
-            } else if (q != *type || (q == Q_COMPRESSED && in == 0) ||
-                       (lies ? h != *host + done || (q == Q_UNALLOC && !*host) : *host && q == Q_UNALLOC)) {
+                first_lies = lies;
+            } else if (q != *type || (q == Q_COMPRESSED && in == 0) || lies != first_lies ||
+                       (lies && h != *host + done)) {
                 *len = done;
                 return 0;
             }

@@ -137,12 +137,6 @@ static bool vdi_check(BlockNode *n, unsigned fix, BlockCheck *res, GError **err)
     uint64_t flen = block_node_size(n->file);
     g_autoptr(GError) why = NULL;
 
-    res->total_clusters = b->count;
-    for (uint32_t i = 0; i < b->count; i++)
-        if (b->map[i] < BM_ZERO) {
-            res->allocated++;
-            res->image_end = MAX(res->image_end, blockmap_host(b, b->map[i]) + MiB);
-        }
     if (!blockmap_sane(b, MAX(flen, b->base + 1), &why)) {
         res->corruptions++;
         if (res->note)
@@ -176,13 +170,16 @@ static bool vdi_create(BlockGraph *g, const char *filename, GHashTable *opts, GS
 
     if (!block_create_size(opts, &size, err) || !block_opts_take_bool(opts, "static", &fixed, err))
         return false;
-    if (block_opts_take(opts, "preallocation", &prealloc))
+    block_opts_take(opts, "preallocation", &prealloc);
+    bool asked = fixed;
+    if (prealloc)
         fixed |= strcmp(prealloc, "off") != 0;
     blocks = (size + MiB - 1) / MiB;
     if (blocks * 4 > 64 * MiB)
         return err_set(err, "Unsupported VDI image size (size is %" PRIu64 ")", size);
     map_bytes = (blocks * 4 + 511) & ~511ULL;
-    g_string_append_printf(shown, "size=%" PRIu64 " static=%s", size, fixed ? "on" : "off");
+    g_string_append_printf(shown, "size=%" PRIu64 " static=%s%s%s", size, asked ? "on" : "off",
+                           prealloc ? " preallocation=" : "", prealloc ? prealloc : "");
     strcpy((char *)h, "<<< QEMU VM Virtual Disk Image >>>\n");
     st32_le(h + V_MAGIC, VDI_MAGIC);
     st32_le(h + V_VERSION, 0x00010001);

@@ -385,7 +385,7 @@ bool vhdx_create(BlockGraph *g, const char *filename, GHashTable *opts, GString 
 {
     uint64_t size, block = 0, log = MiB;
     g_autofree char *sub = g_strdup("dynamic");
-    bool zero = true;
+    bool zero = true, zero_given = block_opts_get(opts, "block_state_zero") != NULL;
     BlockNewFile f;
 
     if (!block_create_size(opts, &size, err) || !block_opts_take_u64(opts, "block_size", &block, err) ||
@@ -409,8 +409,9 @@ bool vhdx_create(BlockGraph *g, const char *filename, GHashTable *opts, GString 
     g_autofree uint8_t *bat = g_malloc0(bat_len);
     for (uint64_t i = 0; i < blocks && (fixed || zero); i++)
         st64_le(bat + 8 * (i + i / ratio), fixed ? (data + i * block) | 6 : 2);
-    g_string_append_printf(shown, "size=%" PRIu64 " log_size=%" PRIu64 " block_size=%" PRIu64 "%s%s", size, log, asked,
-                           named ? " subformat=" : "", named ? sub : "");
+    g_string_append_printf(shown, "size=%" PRIu64 " log_size=%" PRIu64 " block_size=%" PRIu64 "%s%s%s", size, log, asked,
+                           named ? " subformat=" : "", named ? sub : "",
+                           !zero_given ? "" : zero ? " block_state_zero=on" : " block_state_zero=off");
     return block_newfile_open(&f, filename, err) && write_head(&f, log, meta_off, bat_off, bat_len, err) &&
            write_meta(&f, meta_off, size, block, fixed, err) && block_newfile_write(&f, bat_off, bat, bat_len, err) &&
            block_newfile_finish(&f, data + (fixed ? blocks * block : 0), NULL, err);

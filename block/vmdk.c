@@ -524,8 +524,6 @@ static int vmdk_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *
         return 0;
     }
     ret = blockmap_status(&e->b, in, len, st);
-    if (!n->backing && !n->backing_name)
-        st->allocated = true;
     if (e->compressed && st->data) {
         st->compressed = true;
         st->offset_valid = false;

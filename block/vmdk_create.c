@@ -114,13 +114,19 @@ static bool make_files(const char *filename, const char *sub, uint64_t size, boo
     return true;
 }
 
+static void show(GString *out, const char *key, const char *value)
+{
+    if (value)
+        g_string_append_printf(out, " %s=%s", key, value);
+}
+
 bool vmdk_create(BlockGraph *g, const char *filename, GHashTable *opts, GString *shown, GError **err)
 {
     g_autofree char *sub = g_strdup("monolithicSparse"), *adapter = g_strdup("ide"), *hw = NULL, *backing = NULL, *fmt = NULL;
     static const char *const subs[] = { "monolithicSparse", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat",
                                         "streamOptimized", NULL };
     g_autoptr(GString) lines = g_string_new(NULL);
-    bool compat6 = false, zero_grain = false;
+    bool compat6 = false, zero_grain = false, zero_given = block_opts_get(opts, "zeroed_grain") != NULL;
     uint32_t pcid = UINT32_MAX;
     uint64_t size;
     BlockNewFile f;
@@ -128,13 +134,18 @@ bool vmdk_create(BlockGraph *g, const char *filename, GHashTable *opts, GString 
     if (!block_create_size(opts, &size, err) || !block_opts_take_bool(opts, "compat6", &compat6, err) ||
         !block_opts_take_bool(opts, "zeroed_grain", &zero_grain, err))
         return false;
-    g_string_append_printf(shown, "size=%" PRIu64 " compat6=%s hwversion=undefined", size, compat6 ? "on" : "off");
-    if (block_opts_take(opts, "subformat", &sub))
-        g_string_append_printf(shown, " subformat=%s", sub);
-    block_opts_take(opts, "adapter_type", &adapter);
+    bool adapter_given = block_opts_take(opts, "adapter_type", &adapter), sub_given = block_opts_take(opts, "subformat", &sub);
     block_opts_take(opts, "hwversion", &hw);
     block_opts_take(opts, "backing_fmt", &fmt);
     block_opts_take(opts, "backing_file", &backing);
+    g_string_append_printf(shown, "size=%" PRIu64, size);
+    show(shown, "adapter_type", adapter_given ? adapter : NULL);
+    show(shown, "backing_file", backing);
+    show(shown, "backing_fmt", fmt);
+    show(shown, "compat6", compat6 ? "on" : "off");
+    show(shown, "hwversion", hw ? hw : "undefined");
+    show(shown, "subformat", sub_given ? sub : NULL);
+    show(shown, "zeroed_grain", zero_given ? zero_grain ? "on" : "off" : NULL);
     if (!g_strv_contains(subs, sub))
         return err_set(err, "Invalid subformat '%s'", sub);
     bool mono = g_str_equal(sub, "monolithicSparse"), stream = g_str_equal(sub, "streamOptimized");

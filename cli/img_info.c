@@ -340,6 +340,24 @@ static bool map_joins(const MapRun *a, const MapRun *b)
            a->has_offset == b->has_offset && a->file == b->file && (!a->has_offset || a->offset + a->len == b->offset);
 }
 
+/* The first layer that knows the bytes; past the end of its backing file a layer shows zeroes of its own. */
+static int map_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *st, int *depth)
+{
+    int ret;
+
+    for (*depth = 0; (ret = block_status(n, off, bytes, st)) == 0 && !st->zero && !st->data; n = block_node_backing(n), ++*depth) {
+        BlockNode *below = block_node_backing(n);
+        if (!below)
+            break;
+        if (off >= block_node_size(below)) {
+            st->zero = true;
+            break;
+        }
+        bytes = MIN(st->bytes, block_node_size(below) - off);
+    }
+    return ret;
+}
+
 static int map_walk(Img *m, BlockNode *n, uint64_t start, uint64_t end)
 {
     MapRun cur = { 0 };
@@ -350,7 +368,7 @@ static int map_walk(Img *m, BlockNode *n, uint64_t start, uint64_t end)
         printf("[");
     for (uint64_t off = start; off < end; ) {
         BlockStatus st;
-        int depth, ret = block_status_above(n, NULL, off, MIN(end - off, GiB), &st, &depth);
+        int depth, ret = map_status(n, off, MIN(end - off, GiB), &st, &depth);
         if (ret)
             return img_fail(m, "Failed to read image metadata: %s", g_strerror(-ret));
         MapRun r = { off, st.bytes, st.offset, depth, st.data, st.zero, st.allocated, st.offset_valid, st.file };
@@ -488,14 +506,13 @@ static int compare_tail_zero(Img *m, BlockNode *n, uint64_t off, uint8_t *buf)
     return 0;
 }
 
+/* To the sector, as other tools tell it. */
 static uint64_t first_difference(const uint8_t *a, const uint8_t *b, size_t n)
 {
     size_t i = 0;
 
     while (i + 512 <= n && !memcmp(a + i, b + i, 512))
         i += 512;
-    while (i < n && a[i] == b[i])
-        i++;
     return i;
 }
 

@@ -1,10 +1,15 @@
-# Long runs of the image tests: make crash-long, make fuzz-block, make bench-img.
+# Long runs of the image tests: make crash, make fuzz-block, make bench-img, make matrix.
 KILLS ?= 3000
 FUZZ_SECONDS ?= 600
-crash-long: $(B)/quern $(B)/tests/block/test-crash $(B)/tests/block/test-formats
+# Every fault position, thousands of power cuts, thousands of kills of a workload and of the image tool.
+crash: $(B)/quern $(B)/tests/block/test-crash $(B)/tests/block/test-kill $(B)/tests/block/test-formats
 	$(B)/tests/block/test-crash -m slow
 	$(B)/tests/block/test-formats -m slow
+	KILLS=$(KILLS) $(B)/tests/block/test-kill
 	KILLS=$(KILLS) QUERN=$(abspath $(B))/quern QUERN_SRC=$(abspath $(SRCDIR)) bash $(SRCDIR)/tests/sh/img-kill.sh
+
+matrix: $(B)/quern
+	QUERN=$(abspath $(B))/quern QUERN_SRC=$(abspath $(SRCDIR)) LIMIT=$(or $(LIMIT),600) bash $(SRCDIR)/tests/sh/slow-img-matrix.sh
 
 # libFuzzer (clang): every format opener, with a corpus of small images made first.
 fuzz-block: $(B)/quern
@@ -17,4 +22,4 @@ fuzz-block: $(B)/quern
 bench-img: $(B)/quern
 	QUERN=$(abspath $(B))/quern bash $(SRCDIR)/tests/block/bench-img.sh
 bench: bench-img
-.PHONY: crash-long fuzz-block bench-img
+.PHONY: crash matrix fuzz-block bench-img
