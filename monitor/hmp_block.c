@@ -4,7 +4,7 @@
 #include "block/block.h"
 #include "block/image.h"
 
-HmpFn hmp_info_block, hmp_info_blockstats, hmp_eject, hmp_change;
+HmpFn hmp_info_block, hmp_info_blockstats, hmp_eject, hmp_change, hmp_drive_add, hmp_drive_del;
 
 static BlockGraph *graph_of(Hmp *h) { return machine_service(h->m, "block"); }
 
@@ -72,6 +72,37 @@ void hmp_eject(Hmp *h, int argc, char **argv)
         hmp_printf(h, "eject [-f] DRIVE\n");
     else if (d && !block_dev_eject(d, force, &err))
         hmp_error(h, err);
+}
+
+/* The first word was a PCI address for if=virtio; only if=none makes sense in a running machine. */
+void hmp_drive_add(Hmp *h, int argc, char **argv)
+{
+    g_autoptr(GHashTable) o = NULL;
+    GError *err = NULL;
+
+    if (argc < 3 || !graph_of(h)) {
+        hmp_printf(h, "drive_add 0 if=none,id=ID,file=FILE...\n");
+        return;
+    }
+    o = block_opts_parse(argv[2], NULL, &err);
+    if (o && g_strcmp0(block_opts_get(o, "if"), "none"))
+        err_set(&err, "drives added to a running machine need if=none; a device_add takes them");
+    if (!err && o && block_drive_add(graph_of(h), o, &err))
+        hmp_printf(h, "OK\n");
+    if (err)
+        hmp_error(h, err);
+}
+
+void hmp_drive_del(Hmp *h, int argc, char **argv)
+{
+    BlockDev *d = argc > 1 ? drive_named(h, argv[1]) : NULL;
+
+    if (argc < 2)
+        hmp_printf(h, "drive_del ID\n");
+    else if (d && block_dev_attached(d))
+        hmp_printf(h, "Error: drive '%s' is in use by a device; device_del that first\n", argv[1]);
+    else if (d)
+        block_dev_delete(d);
 }
 
 void hmp_change(Hmp *h, int argc, char **argv)

@@ -76,13 +76,12 @@ void hmp_device_add(Hmp *h, int argc, char **argv)
 void hmp_device_del(Hmp *h, int argc, char **argv)
 {
     Device *d = argc == 2 ? device_find(h->m, argv[1]) : NULL;
+    GError *err = NULL;
 
     if (!d)
         hmp_printf(h, "Error: there is no device '%s'\n", argc > 1 ? argv[1] : "");
-    else if (d->cls->no_hotplug || (d->bus && !d->bus->hotplug))
-        hmp_printf(h, "Error: device '%s' cannot be removed while the machine runs\n", argv[1]);
-    else
-        device_unplug(d);
+    else if (!device_unplug_request(d, &err))
+        hmp_error(h, err);
 }
 
 static void optlist_drop(void *data) { optlist_free(data); }

@@ -232,10 +232,8 @@ JsonNode *qmp_device_del(Qmp *q, JsonObject *args, GError **err)
 
     if (!d)
         err_set_code(err, ERR_NOT_FOUND, "Device '%s' not found", id);
-    else if (d->cls->no_hotplug || (d->bus && !d->bus->hotplug))
-        err_set(err, "Bus '%s' does not support hotplugging", d->bus ? d->bus->name : "main-system-bus");
     else
-        device_unplug(d);
+        (void)!device_unplug_request(d, err);
     return NULL;
 }
 

@@ -3,7 +3,7 @@
  *
  * Data sheet 290562, and ACPI 1.0b section 4.7 for the registers' meaning. Modelled: power button,
  * SCI, S3, S4 and S5 through PM1 control, PM timer with its overflow event, APM ports b2h/b3h with
- * SMI, a GPE0 block at afe0h. Left out: SMBus transactions, device monitors. docs/hw/piix4_pm.md.
+ * SMI, a GPE0 block at afe0h, PCI hot plug at ae00h. Left out: SMBus transactions, device monitors. docs/hw/piix4_pm.md.
  * Machine lock.
  */
 #include "hw/acpi/piix4_pm.h"
@@ -22,7 +22,7 @@ enum { SLEEP_S5 = 0, SLEEP_S3 = 1, SLEEP_S4 = 2 };
 
 typedef struct Piix4Pm {
     PciDevice pci;
-    Region pm_io, apm_io, gpe_io;
+    Region pm_io, apm_io, gpe_io, hp_io;
     IrqLine sci;
     Timer timer;
     bool smm_enabled, disable_s3, disable_s4;   /* properties */
@@ -30,9 +30,13 @@ typedef struct Piix4Pm {
     uint16_t sts, en, cnt;      /* state */
     uint8_t gpe_sts[2], gpe_en[2];
     uint8_t apmc, apms;
+    uint32_t hp_up, hp_down;    /* slots: came; shall go */
     int64_t next_half;          /* vm ns when bit 23 of the timer changes next, as far as looked at */
     bool pm_mapped;             /* cache */
     uint16_t pm_at;
+    PciBus *hp_bus;             /* NULL: no hot plug */
+    guint hp_idle;
+    uint32_t hp_idle_slots;
 } Piix4Pm;
 
 static int64_t ns_to_pm(int64_t ns) { return (int64_t)((__int128)ns * PM_HZ / NS_PER_SEC); }
@@ -172,6 +176,105 @@ static void gpe_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 
 static const IoOps gpe_ops = { gpe_read, gpe_write, .min = 1, .max = 4, .impl_min = 1, .impl_max = 1 };
 
+/* PCI hot plug. */
+
+static bool slot_can_go(const PciBus *bus, unsigned slot)
+{
+    bool any = false;
+
+    for (unsigned f = 0; f < 8; f++) {
+        const PciDevice *pd = bus->dev[slot << 3 | f];
+
+        if (pd && pd->dev.cls->no_hotplug)
+            return false;
+        any |= pd != NULL;
+    }
+    return any;
+}
+
+static uint32_t removable_slots(const Piix4Pm *s)
+{
+    uint32_t mask = 0;
+
+    for (unsigned i = 0; s->hp_bus && i < 32; i++)
+        mask |= slot_can_go(s->hp_bus, i) ? 1u << i : 0;
+    return mask;
+}
+
+/* The guest let go of these slots, asked or not. */
+static void eject(Piix4Pm *s, uint32_t slots)
+{
+    slots &= removable_slots(s);
+    s->hp_down &= ~slots;
+    s->hp_up &= ~slots;
+    for (unsigned i = 0; i < 256; i++) {
+        if (slots >> (i >> 3) & 1 && s->hp_bus->dev[i])
+            device_unplug(&s->hp_bus->dev[i]->dev);
+    }
+}
+
+static uint64_t hp_read(void *opaque, uint64_t off, unsigned size)
+{
+    Piix4Pm *s = opaque;
+    uint32_t v;
+
+    switch (off) {
+    case 0x00:
+        v = s->hp_up;
+        s->hp_up = 0;
+        return v;
+    case 0x04: return s->hp_down;
+    case 0x0c: return removable_slots(s);
+    default: return 0;
+    }
+}
+
+static void hp_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
+{
+    if (off == 0x08)
+        eject(opaque, val);
+}
+
+static const IoOps hp_ops = { hp_read, hp_write, .min = 4, .max = 4 };
+
+static void card_plugged(Bus *bus, Device *dev)
+{
+    PciBus *pci = bus->impl;
+    Piix4Pm *s = pci->hotplug_opaque;
+
+    s->hp_up |= 1u << (pci_device(dev)->devfn >> 3);
+    piix4_pm_gpe(&s->pci.dev, PIIX4_PCIHP_EVENT);
+}
+
+static bool card_unplug_request(Bus *bus, Device *dev)
+{
+    PciBus *pci = bus->impl;
+    Piix4Pm *s = pci->hotplug_opaque;
+
+    s->hp_down |= 1u << (pci_device(dev)->devfn >> 3);
+    piix4_pm_gpe(&s->pci.dev, PIIX4_PCIHP_EVENT);
+    return true;
+}
+
+void piix4_pm_hotplug(Device *dev, PciBus *bus)
+{
+    ((Piix4Pm *)dev)->hp_bus = bus;
+    bus->hotplug_opaque = dev;
+    bus->bus->hotplug = true;
+    bus->bus->plugged = card_plugged;
+    bus->bus->unplug_request = card_unplug_request;
+}
+
+/* A reset ends the old system's say: cards that were asked to go, go. Not inside the walk over all devices. */
+static gboolean eject_after_reset(gpointer opaque)
+{
+    Piix4Pm *s = opaque;
+
+    s->hp_idle = 0;
+    eject(s, s->hp_idle_slots);
+    return G_SOURCE_REMOVE;
+}
+
 void piix4_pm_gpe(Device *dev, unsigned n)
 {
     Piix4Pm *s = (Piix4Pm *)dev;
@@ -239,6 +342,11 @@ static void pm_reset(Device *dev)
     memset(s->gpe_sts, 0, sizeof s->gpe_sts);
     memset(s->gpe_en, 0, sizeof s->gpe_en);
     s->apmc = s->apms = 0;
+    if (s->hp_down && !s->hp_idle) {
+        s->hp_idle_slots = s->hp_down;
+        s->hp_idle = g_idle_add(eject_after_reset, s);
+    }
+    s->hp_up = s->hp_down = 0;
     s->next_half = 0;
     pm_map(s);
     pm_update(s);
@@ -262,6 +370,8 @@ static bool pm_realize(Device *dev, GError **err)
     device_init_io(dev, &s->pm_io, "piix4-pm", &pm_ops, PM_SIZE);
     device_init_io(dev, &s->apm_io, "apm", &apm_ops, 2);
     device_init_io(dev, &s->gpe_io, "gpe0", &gpe_ops, 4);
+    device_init_io(dev, &s->hp_io, "pci-hotplug", &hp_ops, 0x14);
+    device_map_pio(dev, &s->hp_io, PIIX4_PCIHP_BASE);
     device_map_pio(dev, &s->apm_io, 0xb2);
     device_map_pio(dev, &s->gpe_io, PIIX4_GPE_BASE);
     return true;
@@ -269,7 +379,16 @@ static bool pm_realize(Device *dev, GError **err)
 
 static void pm_unrealize(Device *dev)
 {
-    timer_del(&((Piix4Pm *)dev)->timer);
+    Piix4Pm *s = (Piix4Pm *)dev;
+
+    timer_del(&s->timer);
+    if (s->hp_idle)
+        g_source_remove(s->hp_idle);
+    if (s->hp_bus) {
+        s->hp_bus->bus->hotplug = false;
+        s->hp_bus->bus->plugged = NULL;
+        s->hp_bus->bus->unplug_request = NULL;
+    }
 }
 
 static bool pm_loaded(void *opaque, GError **err)
@@ -302,5 +421,5 @@ const DeviceClass piix4_pm_class = {
         .fields = (const StateField[]) {
             STATE_PCI(Piix4Pm, pci), STATE_U16(Piix4Pm, sts), STATE_U16(Piix4Pm, en), STATE_U16(Piix4Pm, cnt),
             STATE_BUF(Piix4Pm, gpe_sts), STATE_BUF(Piix4Pm, gpe_en), STATE_U8(Piix4Pm, apmc),
-            STATE_U8(Piix4Pm, apms), STATE_I64(Piix4Pm, next_half), STATE_END } },
+            STATE_U8(Piix4Pm, apms), STATE_U32(Piix4Pm, hp_up), STATE_U32(Piix4Pm, hp_down), STATE_I64(Piix4Pm, next_half), STATE_END } },
 };

@@ -281,6 +281,8 @@ bool device_realize(Device *dev, Bus *bus, GError **err)
     dev->phase = PHASE_LIVE;
     g_ptr_array_add(m->devices, dev);
     device_reset(dev);
+    if (m->state != RUN_PRELAUNCH && dev->bus && dev->bus->plugged)
+        dev->bus->plugged(dev->bus, dev);
     return true;
 }
 
@@ -339,6 +341,16 @@ void device_unplug(Device *dev)
         machine_emit(m, EVENT_DEVICE_DELETED, detail);
     }
     device_bury(dev);
+}
+
+bool device_unplug_request(Device *dev, GError **err)
+{
+    if (dev->cls->no_hotplug || (dev->bus && !dev->bus->hotplug))
+        return err_set(err, "Bus '%s' does not support hotplugging", dev->bus ? dev->bus->name : "main-system-bus");
+    if (dev->machine->state == RUN_PRELAUNCH || !dev->bus || !dev->bus->unplug_request ||
+        !dev->bus->unplug_request(dev->bus, dev))
+        device_unplug(dev);
+    return true;
 }
 
 Device *device_find(Machine *m, const char *id)

@@ -55,6 +55,10 @@ struct Bus {
     void (*detach)(Bus *bus, Device *dev);
     void (*reset_child)(Bus *bus, Device *dev);     /* bus part of a reset, before the child's own; optional */
     bool hotplug;               /* children may come and go while running */
+    /* A child came while the machine runs (realized): tell the guest. Optional. */
+    void (*plugged)(Bus *bus, Device *dev);
+    /* Asks the guest to let go of a child; it goes later. False: take it away now. Optional. */
+    bool (*unplug_request)(Bus *bus, Device *dev);
     void *impl;                 /* the provider's data */
 };
 Bus *bus_new(BusKind kind, const char *name, Device *owner, Machine *m);     /* owned by owner, or by m */
@@ -131,6 +135,8 @@ bool device_realize(Device *dev, Bus *bus, GError **err) MUST_CHECK;
 Device *device_create(Machine *m, const char *cls, Bus *bus, const char *props, GError **err) MUST_CHECK;
 /* Unrealizes and frees dev; on the main thread no vcpu can be inside its handlers afterwards. */
 void device_unplug(Device *dev);
+/* device_del: asks the guest first where the bus can, else unplugs at once. */
+bool device_unplug_request(Device *dev, GError **err) MUST_CHECK;
 Device *device_find(Machine *m, const char *id);
 Bus *bus_find(Machine *m, const char *name);            /* by bus name or owner id */
 void device_reset(Device *dev);

@@ -5,11 +5,13 @@
  * processors, sleep states. ACPI 1.0b terms only, so that old guests read it too.
  */
 #include "hw/acpi/aml.h"
+#include "hw/acpi/piix4_pm.h"
 #include "hw/block/fdc.h"
 #include "hw/i386/acpi_int.h"
 #include "hw/pci/i440fx.h"
 
-enum { SPACE_PCI_CONFIG = 2, FIELD_BYTE = 1, OP_STORE = 0x70, OP_OR = 0x7d, OP_AND = 0x7b };
+enum { SPACE_IO = 1, SPACE_PCI_CONFIG = 2, FIELD_BYTE = 1, FIELD_DWORD = 3, OP_STORE = 0x70, OP_OR = 0x7d, OP_AND = 0x7b,
+       OP_NOTIFY = 0x86 };
 static const uint8_t link_irqs[] = { 5, 10, 11 };
 
 static void add_sleep_state(Aml *a, const char *name, unsigned type)
@@ -133,6 +135,78 @@ static void add_isa_devices(Aml *isa, Pc *pc)
     }
 }
 
+/* A slot whose cards may come and go; slots of the board's own functions have none of it. */
+static bool slot_hotplug(const Pc *pc, unsigned slot)
+{
+    PciBus *bus = pci_root(pc->machine);
+
+    for (unsigned f = 0; f < 8; f++) {
+        if (bus->dev[slot << 3 | f] && bus->dev[slot << 3 | f]->dev.cls->no_hotplug)
+            return false;
+    }
+    return bus->bus->hotplug;
+}
+
+static void slot_name(char name[5], unsigned slot)
+{
+    g_snprintf(name, 5, "S%03X", slot << 3);
+}
+
+/* Hot plug: the registers of PIIX4_PCIHP_BASE, a device with _EJ0 for each slot, PCNT to tell the news. */
+static void add_hotplug(Aml *root, Pc *pc)
+{
+    Aml *f, *m = aml_method("PCNT", 0);
+
+    aml_op_region(root, "PCST", SPACE_IO, PIIX4_PCIHP_BASE, 12);
+    f = aml_field("PCST", FIELD_DWORD);
+    aml_field_unit(f, "PCIU", 32);
+    aml_field_unit(f, "PCID", 32);
+    aml_field_unit(f, "PCEJ", 32);
+    aml_close(root, AML_FIELD, f);
+    aml_name_int(root, "PUP", 0);
+    aml_name_int(root, "PDN", 0);
+    aml_op(m, OP_STORE);        /* reading clears: once */
+    aml_path(m, "PCIU");
+    aml_path(m, "PUP");
+    aml_op(m, OP_STORE);
+    aml_path(m, "PCID");
+    aml_path(m, "PDN");
+    for (unsigned i = 0; i < 32; i++) {
+        char name[5];
+        Aml *d, *eject, *c;
+
+        if (!slot_hotplug(pc, i))
+            continue;
+        slot_name(name, i);
+        d = aml_scope(name);
+        aml_name_int(d, "_ADR", (uint64_t)i << 16);
+        aml_name_int(d, "_SUN", i);
+        eject = aml_method("_EJ0", 1);
+        aml_op(eject, OP_STORE);
+        aml_int(eject, 1u << i);
+        aml_path(eject, "PCEJ");
+        aml_close(d, AML_METHOD, eject);
+        aml_close(root, AML_DEVICE, d);
+        for (unsigned k = 0; k < 2; k++) {
+            c = aml_if_and(k ? "PDN" : "PUP", 1u << i);
+            aml_op(c, OP_NOTIFY);
+            aml_path(c, name);
+            aml_int(c, k ? 3 : 1);      /* eject request, device check */
+            aml_close(m, AML_IF, c);
+        }
+    }
+    aml_close(root, AML_METHOD, m);
+}
+
+static void add_hotplug_event(Aml *a)
+{
+    Aml *gpe = aml_scope("\\_GPE"), *m = aml_method("_E01", 0);
+
+    aml_path(m, "\\_SB.PCI0.PCNT");
+    aml_close(gpe, AML_METHOD, m);
+    aml_close(a, AML_SCOPE, gpe);
+}
+
 static void add_pci_root(Aml *sb, Pc *pc)
 {
     Aml *root = aml_scope("PCI0"), *isa = aml_scope("ISA"), *f;
@@ -154,6 +228,8 @@ static void add_pci_root(Aml *sb, Pc *pc)
     aml_close(isa, AML_FIELD, f);
     add_isa_devices(isa, pc);
     aml_close(root, AML_DEVICE, isa);
+    if (pci_root(pc->machine)->bus->hotplug)
+        add_hotplug(root, pc);
     aml_close(sb, AML_DEVICE, root);
 }
 
@@ -254,6 +330,8 @@ GByteArray *acpi_dsdt_body(Pc *pc)
         aml_close(sb, AML_PROCESSOR, aml_processor(name, i));
     }
     aml_close(a, AML_SCOPE, sb);
+    if (pci_root(pc->machine)->bus->hotplug)
+        add_hotplug_event(a);
     if (pc->s3)
         add_sleep_state(a, "\\_S3", 1);
     if (pc->s4)

@@ -206,6 +206,7 @@ static bool create_chipset(Pc *pc, GError **err)
     if (!pc->pm || !isa_claim_irq(pc->pm, &sci, PIIX4_SCI, err))
         return false;
     piix4_pm_connect(pc->pm, sci);
+    piix4_pm_hotplug(pc->pm, pci);
     return true;
 }
 

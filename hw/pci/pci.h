@@ -94,6 +94,7 @@ struct PciBus {
     void (*set_irq)(void *opaque, unsigned slot, unsigned pin, int level);
     void *set_irq_opaque;
     Region *mem, *io;           /* where BARs are mapped */
+    void *hotplug_opaque;       /* of whoever set bus->plugged */
 };
 PciBus *pci_bus_new(Machine *m, Device *owner, const char *name, Region *mem, Region *io);
 /* Config space of one device, as the bus sees it; also for devices that emulate other access ways. */
