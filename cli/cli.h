@@ -50,6 +50,12 @@ void cli_init(Cli *cli);
 void cli_clear(Cli *cli);
 void cli_print_help(void);
 /* Back-ends of one run: made before the machine's devices, freed after them. */
+typedef struct Speed {          /* of the guest's processors, for titles */
+    int64_t at_us;
+    uint64_t busy_ns, insns;
+    char text[32];
+} Speed;
+
 typedef struct Services {
     Machine *m;
     struct ChardevSet *chardevs;
@@ -57,9 +63,11 @@ typedef struct Services {
     struct Ui *ui;
     GPtrArray *netports;        /* NetPort *: what -netdev made; also the service "netports" of the machine */
     GPtrArray *nic_ports;       /* NetPort * not owned: waiting for a -net nic */
+    GPtrArray *audiodevs;       /* AudioDev * */
     GPtrArray *objects;         /* OptList * of -object */
     GPtrArray *monitor_chrs;    /* Chardev * that get a monitor for people */
     char *default_display;
+    Speed speed;
 } Services;
 bool services_new(Services *s, Cli *cli, Machine *m, GError **err) MUST_CHECK;
 bool services_displays(Services *s, Cli *cli, GError **err) MUST_CHECK;

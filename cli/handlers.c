@@ -6,6 +6,7 @@
 #include "hw/core/objects.h"
 #include "net/net.h"
 #include "target/x86/cpuid.h"
+#include "ui/audio.h"
 #include "ui/display.h"
 #include "util/bytes.h"
 
@@ -433,7 +434,7 @@ char *cli_list_help(const char *option, const char *arg)
     if (!strcmp(option, "object"))
         return object_list_help();
     if (!strcmp(option, "audiodev"))
-        return g_strdup("Available audio drivers:\nnone\n");
+        return audio_list_help();
     return NULL;
 }
 

@@ -7,8 +7,11 @@
 #include "monitor/monitor.h"
 #include "net/net.h"
 #include "softmmu/accel.h"
+#include "ui/audio.h"
 #include "ui/display.h"
 #include "ui/textconsole.h"
+
+enum { SPEED_US = 500000 };
 
 /* --- hooks the back-ends call --- */
 
@@ -35,12 +38,45 @@ static void hook_chr_removed(void *opaque, Chardev *chr)
     backend_unregister(opaque, "chardev", chardev_id(chr));
 }
 
+/* What the guest's processors did so far: processor time they took, instructions where they are counted. */
+static void speed_now(Machine *m, Speed *s)
+{
+    s->at_us = g_get_monotonic_time();
+    s->busy_ns = s->insns = 0;
+    for (unsigned i = 0; i < m->vcpus->len; i++) {
+        Vcpu *v = g_ptr_array_index(m->vcpus, i);
+        g_autofree char *path = g_strdup_printf("/proc/self/task/%d/schedstat", v->host_tid), *text = NULL;
+
+        s->insns += v->stat_insns;
+        if (g_file_get_contents(path, &text, NULL, NULL))
+            s->busy_ns += g_ascii_strtoull(text, NULL, 10);
+    }
+}
+
+/* Brings "37 %" or "12 %, 80 MIPS" up to date; several displays may ask at a time. */
+static void speed_update(Machine *m, Speed *s)
+{
+    Speed last = *s;
+    int64_t us = g_get_monotonic_time() - last.at_us;
+    unsigned mips;
+
+    if (us < SPEED_US)
+        return;
+    speed_now(m, s);
+    mips = (s->insns - last.insns) / us;
+    if (last.at_us)
+        g_snprintf(s->text, sizeof s->text, mips ? " %u %%, %u MIPS" : " %u %%",
+                   (unsigned)((s->busy_ns - last.busy_ns) / 10 / us), mips);
+}
+
 static char *hook_title(void *opaque)
 {
     Machine *m = opaque;
+    Speed *speed = machine_service(m, "speed");
 
-    return g_strdup_printf("%s - %s - %s", m->name ? m->name : "quern", run_state_name(m->state),
-                           m->accel ? m->accel->name : "");
+    speed_update(m, speed);
+    return g_strdup_printf("%s - %s - %s%s", m->name ? m->name : "quern", run_state_name(m->state),
+                           m->accel ? m->accel->name : "", speed->text);
 }
 
 static void hook_powerdown(void *opaque) { machine_request_powerdown(opaque); }
@@ -87,6 +123,20 @@ static bool make_chardevs(Services *s, Cli *cli, GError **err)
 
         if (!chardev_parse(s->chardevs, it->text, err))
             return err_prefix(err, "-chardev %s", it->text);
+    }
+    return true;
+}
+
+static bool make_audiodevs(Services *s, Cli *cli, GError **err)
+{
+    for (unsigned i = 0; i < cli->audiodevs->len; i++) {
+        CliItem *it = g_ptr_array_index(cli->audiodevs, i);
+        AudioDev *a = audio_open(it->text, err);
+
+        if (!a)
+            return err_prefix(err, "-audiodev %s", it->text);
+        g_ptr_array_add(s->audiodevs, a);
+        backend_register(s->m, "audiodev", audio_id(a), a);
     }
     return true;
 }
@@ -195,9 +245,6 @@ static bool refuse_missing(Cli *cli, GError **err)
         log_warn("-icount is ignored: the guest clock follows real time");
     if (cli->sandbox)
         log_warn("-sandbox: no system call filter is installed");
-    for (unsigned i = 0; i < cli->audiodevs->len; i++)
-        if (!strstr(((CliItem *)g_ptr_array_index(cli->audiodevs, i))->text, "none"))
-            log_warn("-audiodev: sound is not available; the guest's sound goes nowhere");
     return true;
 }
 
@@ -230,6 +277,7 @@ bool services_new(Services *s, Cli *cli, Machine *m, GError **err)
     s->m = m;
     s->netports = g_ptr_array_new();
     s->nic_ports = g_ptr_array_new();
+    s->audiodevs = g_ptr_array_new_with_free_func((GDestroyNotify)audio_close);
     s->objects = g_ptr_array_new_with_free_func((GDestroyNotify)optlist_free);
     s->monitor_chrs = g_ptr_array_new();
     s->ui = ui_new();
@@ -240,6 +288,7 @@ bool services_new(Services *s, Cli *cli, Machine *m, GError **err)
     block_graph_set_error_hook(s->block, block_error, m);
     machine_listen(m, run_state_changed, s->block);
     backend_register(m, "service", "ui", s->ui);
+    backend_register(m, "service", "speed", &s->speed);
     backend_register(m, "ui", "ui", s->ui);
     backend_register(m, "service", "block", s->block);
     backend_register(m, "service", "chardevs", s->chardevs);
@@ -249,7 +298,7 @@ bool services_new(Services *s, Cli *cli, Machine *m, GError **err)
         chardevs_set_escape(s->chardevs, cli->echr);
     if (cli->keyboard && !ui_set_layout(s->ui, cli->keyboard, err))
         return err_prefix(err, "-k");
-    return refuse_missing(cli, err) && make_chardevs(s, cli, err) &&
+    return refuse_missing(cli, err) && make_audiodevs(s, cli, err) && make_chardevs(s, cli, err) &&
            make_default_monitor(s, cli, err) && make_ports(s, cli, err) &&
            make_objects(s, cli, err);
 }
@@ -366,5 +415,6 @@ void services_free(Services *s)
     g_ptr_array_free(s->netports, true);
     g_ptr_array_free(s->nic_ports, true);
     g_ptr_array_free(s->objects, true);
+    g_ptr_array_free(s->audiodevs, true);
     g_ptr_array_free(s->monitor_chrs, true);
 }

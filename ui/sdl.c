@@ -3,32 +3,38 @@
  *
  * The picture is drawn into the window's own surface with pixman: unchanged areas cost nothing and no
  * GPU is needed. Whole-number scales are sharp, others smooth. Key combinations start with the grab
- * modifiers (Ctrl-Alt): docs/display.md lists them. Events are polled by a timer of its own, so that
- * keys are quick even while the picture rests.
+ * modifiers (Ctrl-Alt): docs/display.md lists them. Events come when the connection to the X server
+ * is readable; other window systems are polled, faster while the user does something. Sizes are
+ * pixels of the window's surface; SDL's pointer coordinates may be coarser (high density screens).
  */
+#include "ui/sdl_fd.h"
 #include "ui/ui_int.h"
 
 #include "util/log.h"
 
 #include <SDL.h>
+#include <glib-unix.h>
 #include <math.h>
 #include <string.h>
 
-enum { POLL_MS = 8, POLL_IDLE_MS = 40, TITLE_MS = 1000, NOTICE_S = 5, CLOSE_AGAIN_S = 30, ZOOM_MIN = 25, ZOOM_MAX = 800 };
+enum { POLL_MS = 8, POLL_IDLE_MS = 50, POLL_BUSY_MS = 2000, TITLE_MS = 1000, NOTICE_S = 5, EVENTS_AT_ONCE = 500, CLOSE_AGAIN_S = 30, ZOOM_MIN = 25, ZOOM_MAX = 800 };
 
 typedef struct SdlDisplay {
     Ui *ui;
     DisplayListener *dl;
     Console *con;
     SDL_Window *window;
-    guint poll, title_timer;
+    guint poll, x_source, title_timer;
+    int poll_ms;
+    int64_t last_event_us;
     int zoom;                   /* percent, while the window follows the guest */
     bool free_size;             /* the user gave the window a size: fit into it */
     bool fullscreen, grabbed, focused, hidden;
     bool smooth, show_cursor, window_close;
     unsigned grab_mod;          /* SDL_Keymod bits that start a combination */
     bool combo;                 /* a combination was used: its keys are not for the guest */
-    SDL_Rect view;              /* where the picture is, in window pixels */
+    SDL_Rect view;              /* where the picture is, in pixels of the surface */
+    double density;             /* pixels of the surface for each unit of the pointer */
     int wheel;
     int64_t close_asked_us, notice_until_us;
     char *notice;
@@ -47,6 +53,7 @@ static void window_size_for(SdlDisplay *s, int *w, int *h)
 
     if (SDL_GetDisplayUsableBounds(MAX(display, 0), &r) != 0)
         r.w = r.h = 32767;
+    z /= s->density;
     *w = MAX((int)(console_width(s->con) * z), 64);
     *h = MAX((int)(console_height(s->con) * z), 48);
     fit = MIN(1.0, MIN((double)r.w / *w, (double)r.h / *h));
@@ -57,11 +64,13 @@ static void window_size_for(SdlDisplay *s, int *w, int *h)
 static void update_view(SdlDisplay *s)
 {
     SDL_Surface *surf = SDL_GetWindowSurface(s->window);
-    int cw = console_width(s->con), ch = console_height(s->con);
+    int cw = console_width(s->con), ch = console_height(s->con), w, h;
     double scale;
 
     if (!surf)
         return;
+    SDL_GetWindowSize(s->window, &w, &h);
+    s->density = w > 0 ? (double)surf->w / w : 1;
     scale = MIN((double)surf->w / cw, (double)surf->h / ch);
     /* close to a whole number of pixels: take it, and be sharp */
     if (scale > 1 && (!s->smooth || scale - floor(scale) < 0.02))
@@ -133,6 +142,21 @@ static void redraw(SdlDisplay *s)
     draw_rect(s, 0, 0, console_width(s->con), console_height(s->con));
 }
 
+/* A window that grew stays on the screen as far as it fits. */
+static void keep_on_screen(SdlDisplay *s, int w, int h)
+{
+    int x, y, top = 0, left = 0, bottom = 0, right = 0, display = SDL_GetWindowDisplayIndex(s->window);
+    SDL_Rect r;
+
+    if (SDL_GetDisplayUsableBounds(MAX(display, 0), &r) != 0)
+        return;
+    (void)SDL_GetWindowBordersSize(s->window, &top, &left, &bottom, &right);
+    SDL_GetWindowPosition(s->window, &x, &y);
+    if (x + w + right > r.x + r.w || y + h + bottom > r.y + r.h)
+        SDL_SetWindowPosition(s->window, MAX(MIN(x, r.x + r.w - w - right), r.x + left),
+                              MAX(MIN(y, r.y + r.h - h - bottom), r.y + top));
+}
+
 static void fit_window(SdlDisplay *s)
 {
     int w, h, ow, oh;
@@ -140,8 +164,10 @@ static void fit_window(SdlDisplay *s)
     if (!s->free_size && !s->fullscreen) {
         window_size_for(s, &w, &h);
         SDL_GetWindowSize(s->window, &ow, &oh);
-        if (w != ow || h != oh)
+        if (w != ow || h != oh) {
             SDL_SetWindowSize(s->window, w, h);
+            keep_on_screen(s, w, h);
+        }
     }
     redraw(s);
 }
@@ -210,8 +236,8 @@ static void on_motion(SdlDisplay *s, const SDL_MouseMotionEvent *e)
         if (s->view.w <= 1 || s->view.h <= 1)
             return;
         /* corner pixels of the view are corner pixels of the guest, at every scale */
-        ui_abs(s->ui, (int)lround((double)(e->x - s->view.x) * (cw - 1) / (s->view.w - 1)),
-               (int)lround((double)(e->y - s->view.y) * (ch - 1) / (s->view.h - 1)), cw, ch);
+        ui_abs(s->ui, (int)lround((e->x * s->density - s->view.x) * (cw - 1) / (s->view.w - 1)),
+               (int)lround((e->y * s->density - s->view.y) * (ch - 1) / (s->view.h - 1)), cw, ch);
     } else if (s->grabbed) {
         ui_rel(s->ui, e->xrel, e->yrel);
     } else {
@@ -453,12 +479,12 @@ static void on_window(SdlDisplay *s, const SDL_WindowEvent *e)
     }
 }
 
-static gboolean poll_events(gpointer opaque)
+static bool take_events(SdlDisplay *s)
 {
-    SdlDisplay *s = opaque;
     SDL_Event e;
+    int n = 0;
 
-    for (int budget = 500; budget > 0 && SDL_PollEvent(&e); budget--) {
+    for (; n < EVENTS_AT_ONCE && SDL_PollEvent(&e); n++) {
         switch (e.type) {
         case SDL_KEYDOWN: case SDL_KEYUP:
             on_key(s, &e.key, e.type == SDL_KEYDOWN);
@@ -478,7 +504,40 @@ static gboolean poll_events(gpointer opaque)
             break;
         }
     }
-    return G_SOURCE_CONTINUE;
+    return n > 0;
+}
+
+static gboolean on_x_readable(gint fd, GIOCondition cond, gpointer opaque)
+{
+    take_events(opaque);
+    return !(cond & (G_IO_HUP | G_IO_ERR));
+}
+
+static gboolean poll_events(gpointer opaque)
+{
+    SdlDisplay *s = opaque;
+    int64_t now = g_get_monotonic_time();
+    int ms;
+
+    if (take_events(s))
+        s->last_event_us = now;
+    ms = !s->x_source && now - s->last_event_us < POLL_BUSY_MS * 1000 ? POLL_MS : POLL_IDLE_MS;
+    if (ms == s->poll_ms)
+        return G_SOURCE_CONTINUE;
+    s->poll_ms = ms;
+    s->poll = g_timeout_add(ms, poll_events, s);
+    return G_SOURCE_REMOVE;
+}
+
+/* Events may already be in SDL's queue when the connection has nothing to read: the slow poll stays. */
+static void start_polling(SdlDisplay *s)
+{
+    int fd = sdl_event_fd(s->window);
+
+    if (fd >= 0)
+        s->x_source = g_unix_fd_add(fd, G_IO_IN | G_IO_HUP | G_IO_ERR, on_x_readable, s);
+    s->poll_ms = s->x_source ? POLL_IDLE_MS : POLL_MS;
+    s->poll = g_timeout_add(s->poll_ms, poll_events, s);
 }
 
 static void sdl_consoles_changed(void *opaque)
@@ -498,6 +557,8 @@ static void sdl_close(void *opaque)
     SdlDisplay *s = opaque;
 
     g_source_remove(s->poll);
+    if (s->x_source)
+        g_source_remove(s->x_source);
     g_source_remove(s->title_timer);
     display_unlisten(s->dl);
     if (s->cursor)
@@ -550,7 +611,7 @@ static bool sdl_start(SdlDisplay *s, GError **err)
     console_refresh(s->con);            /* so that the first size is the right one */
     window_size_for(s, &w, &h);
     s->window = SDL_CreateWindow("quern", SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED, w, h,
-                                 SDL_WINDOW_RESIZABLE | (s->fullscreen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0));
+                                 SDL_WINDOW_RESIZABLE | SDL_WINDOW_ALLOW_HIGHDPI | (s->fullscreen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0));
     if (!s->window || !SDL_GetWindowSurface(s->window) || SDL_GetWindowSurface(s->window)->format->BytesPerPixel != 4) {
         err_set(err, "no window: %s", SDL_GetError());
         if (s->window)
@@ -569,6 +630,7 @@ static bool sdl_open(Ui *ui, OptList *opts, GError **err)
     s->ui = ui;
     s->con = ui_console(ui, 0);
     s->zoom = 100;
+    s->density = 1;
     s->focused = true;
     if (!read_options(s, opts, err) || (!s->con && !err_set(err, "the machine has no screen to show")) ||
         !sdl_start(s, err)) {
@@ -576,7 +638,7 @@ static bool sdl_open(Ui *ui, OptList *opts, GError **err)
         return false;
     }
     s->dl = display_listen(ui, s->con, &sdl_ops, s);
-    s->poll = g_timeout_add(POLL_MS, poll_events, s);
+    start_polling(s);
     s->title_timer = g_timeout_add(TITLE_MS, title_tick, s);
     set_title(s);
     redraw(s);

@@ -1,7 +1,7 @@
 /*
  * vnc: consoles for VNC viewers, through libvncserver.
  *
- * The main loop copies what changed into a shared picture; libvncserver's thread for each client
+ * The main loop copies what changed into a shared picture; a thread for each client (vnc_client.c)
  * sends it at that client's pace, so that a slow client slows nobody. What clients type arrives in
  * those threads and is handed to the main loop through a bounded queue.
  */
@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { WIDTH_MAX = 16384, HEIGHT_MAX = 16384, EVENTS_MAX = 4096, GONE_WAIT_MS = 1500 };
+enum { WIDTH_MAX = 16384, HEIGHT_MAX = 16384, EVENTS_MAX = 4096, GONE_WAIT_MS = 1500, CLIENT_WAIT_MS = 60000 };
 #define PIXELS_BYTES ((size_t)WIDTH_MAX * HEIGHT_MAX * 4)
 
 typedef struct VncEvent {
@@ -29,7 +29,7 @@ typedef struct VncEvent {
 static void key_event(VncServer *v, uint32_t keysym, bool down)
 {
     /* Ctrl-Alt-1.. are the guest's here: a viewer has its own keys for switching */
-    ui_key(v->ui, key_for_keysym(ui_layout(v->ui), keysym), down);
+    ui_key(v->ui, key_for_keysym(v->by_position ? "en-us" : ui_layout(v->ui), keysym), down);
 }
 
 static void pointer_event(VncServer *v, const VncEvent *e)
@@ -154,19 +154,6 @@ static rfbBool check_password(rfbClientPtr cl, const char *response, int len)
     return diff == 0;
 }
 
-void vnc_adopt_client(VncServer *v, int fd)
-{
-    rfbClientPtr cl;
-
-    if (atomic_load(&v->clients) >= VNC_CLIENTS_MAX || atomic_load(&v->closing)) {
-        close(fd);
-        return;
-    }
-    cl = rfbNewClient(v->screen, fd);
-    if (cl && !cl->onHold)
-        rfbStartOnHoldClient(cl);
-}
-
 /* ---- from the console to the shared picture ---- */
 
 static void vnc_updated(void *opaque, Console *con, int x, int y, int w, int h)
@@ -182,6 +169,27 @@ static void vnc_updated(void *opaque, Console *con, int x, int y, int w, int h)
     pixman_image_composite32(PIXMAN_OP_SRC, console_surface(con), NULL, img, x, y, 0, 0, x, y, w, h);
     pixman_image_unref(img);
     rfbMarkRectAsModified(v->screen, x, y, x + w, y + h);
+    v->dirty = true;
+}
+
+static void vnc_tick(void *opaque)
+{
+    VncServer *v = opaque;
+    bool scroll, num, caps;
+    int leds;
+
+    ui_leds(v->ui, &scroll, &num, &caps);
+    leds = (caps ? rfbKeyboardMaskCapsLock : 0) | (num ? rfbKeyboardMaskNumLock : 0) | (scroll ? rfbKeyboardMaskScrollLock : 0);
+    if (v->dirty || leds != atomic_load(&v->leds)) {
+        atomic_store(&v->leds, leds);
+        vnc_wake_clients(v);
+    }
+    v->dirty = false;
+}
+
+static int on_led_state(rfbScreenInfoPtr screen)
+{
+    return atomic_load(&((VncServer *)screen->screenData)->leds);
 }
 
 static void vnc_resized(void *opaque, Console *con)
@@ -191,7 +199,7 @@ static void vnc_resized(void *opaque, Console *con)
 
     v->con = con;
     if (w != v->screen->width || h != v->screen->height)
-        rfbNewFramebuffer(v->screen, (char *)v->pixels, w, h, 8, 3, 4);
+        vnc_resize_screen(v, w, h);
 }
 
 static void vnc_cursor(void *opaque, Console *con)
@@ -217,6 +225,7 @@ static void vnc_cursor(void *opaque, Console *con)
                     cur->mask[y * mask_row + x / 8] |= 0x80 >> x % 8;
     }
     rfbSetCursor(v->screen, cur);
+    v->dirty = true;
 }
 
 static void vnc_consoles_changed(void *opaque)
@@ -234,7 +243,7 @@ static void vnc_close(void *opaque)
 
 static const DisplayOps vnc_ops = {
     .name = "vnc", .resized = vnc_resized, .updated = vnc_updated, .cursor_changed = vnc_cursor,
-    .consoles_changed = vnc_consoles_changed, .close = vnc_close,
+    .consoles_changed = vnc_consoles_changed, .tick = vnc_tick, .close = vnc_close,
 };
 
 /* ---- life ---- */
@@ -255,11 +264,13 @@ static bool make_screen(VncServer *v, GError **err)
     s->serverFormat.blueShift = 0;
     s->cursor = NULL;
     s->alwaysShared = TRUE;
-    s->deferUpdateTime = 5;
+    s->deferUpdateTime = s->deferPtrUpdateTime = 0;     /* the refresh timer sets the pace */
+    s->maxClientWait = CLIENT_WAIT_MS;
     s->port = s->ipv6port = 0;
     s->autoPort = FALSE;
     s->httpDir = NULL;
-    s->backgroundLoop = TRUE;           /* a thread for each client; the acceptor is ours */
+    s->backgroundLoop = FALSE;          /* acceptor and client threads are ours */
+    s->getKeyboardLedStateHook = on_led_state;
     s->kbdAddEvent = on_key;
     s->ptrAddEvent = on_pointer;
     s->newClientHook = on_client;
@@ -268,6 +279,13 @@ static bool make_screen(VncServer *v, GError **err)
     if (v->use_password)
         s->authPasswdData = v;
     return true;
+}
+
+static void free_bare(VncServer *v)
+{
+    g_ptr_array_unref(v->viewers);
+    g_mutex_clear(&v->lock);
+    g_free(v);
 }
 
 VncServer *vnc_server_new(Ui *ui, GError **err)
@@ -279,21 +297,22 @@ VncServer *vnc_server_new(Ui *ui, GError **err)
     v->stop_fd = -1;
     g_mutex_init(&v->lock);
     g_queue_init(&v->events);
+    v->viewers = g_ptr_array_new();
     if (!v->con) {
         err_set(err, "the machine has no screen to show");
-        g_free(v);
+        free_bare(v);
         return NULL;
     }
     v->pixels = mmap(NULL, PIXELS_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (v->pixels == MAP_FAILED) {
         err_set(err, "no address space for the VNC screen");
-        g_free(v);
+        free_bare(v);
         return NULL;
     }
     console_refresh(v->con);
     if (!make_screen(v, err)) {
         munmap(v->pixels, PIXELS_BYTES);
-        g_free(v);
+        free_bare(v);
         return NULL;
     }
     signal(SIGPIPE, SIG_IGN);
@@ -307,12 +326,7 @@ VncServer *vnc_server_new(Ui *ui, GError **err)
 
 static void close_clients(VncServer *v)
 {
-    rfbClientIteratorPtr it = rfbGetClientIterator(v->screen);
-    rfbClientPtr cl;
-
-    while ((cl = rfbClientIteratorNext(it)))
-        rfbCloseClient(cl);
-    rfbReleaseClientIterator(it);
+    vnc_hang_up(v);
     for (int i = 0; i < GONE_WAIT_MS / 5 && (atomic_load(&v->clients) || atomic_load(&v->web_requests)); i++)
         g_usleep(5000);
 }
@@ -351,6 +365,5 @@ void vnc_server_free(VncServer *v)
     v->screen->frameBuffer = NULL;
     rfbScreenCleanup(v->screen);
     munmap(v->pixels, PIXELS_BYTES);
-    g_mutex_clear(&v->lock);
-    g_free(v);
+    free_bare(v);
 }

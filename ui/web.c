@@ -180,6 +180,7 @@ static bool web_open(Ui *ui, OptList *opts, GError **err)
     if (!v)
         return false;
     web_new_token(v->token);
+    v->by_position = true;
     if (!vnc_listen_tcp(v, LISTEN_WEB, host, port, 0, err) || !vnc_start_acceptor(v, err)) {
         vnc_server_free(v);
         return false;

@@ -153,6 +153,7 @@ static bool create_timers(Pc *pc, GError **err)
     IrqLine irq0 = gsi_line(pc, 0), irq8 = gsi_line(pc, 8), gsi[HPET_PINS];
     Bus *isa = isa_bus(pc->machine)->bus;
     g_autofree char *rtc = g_strdup_printf("clock=%s", pc->cfg.rtc_clock ? pc->cfg.rtc_clock : "host");
+    g_autofree char *sound = NULL;
     Device *speaker;
 
     if (!pc->cfg.no_hpet) {
@@ -175,7 +176,9 @@ static bool create_timers(Pc *pc, GError **err)
     if (!pc->pit)
         return false;
     i8254_connect(pc->pit, irq0);
-    speaker = add(pc, "isa-pcspk", isa, NULL, err);
+    if (pc->cfg.machine_opts && g_hash_table_lookup(pc->cfg.machine_opts, "pcspk-audiodev"))
+        sound = g_strdup_printf("audiodev=%s", (char *)g_hash_table_lookup(pc->cfg.machine_opts, "pcspk-audiodev"));
+    speaker = add(pc, "isa-pcspk", isa, sound, err);
     if (speaker)
         pcspk_connect(speaker, pc->pit);
     return speaker;

@@ -44,6 +44,7 @@ typedef struct I8254 {
     bool in_engine;
     bool parked;                /* in_engine, but the machine stands: the state is here */
     bool irq_off;               /* HPET legacy replacement: channel 0 drives nothing */
+    struct { void (*fn)(void *opaque); void *opaque; } before_change[CHANNELS];
     Channel ch[CHANNELS];       /* state */
     int64_t next_edge;          /* vm ns of the next rising edge of channel 0; 0: none */
 } I8254;
@@ -78,11 +79,20 @@ static bool gate_starts(const Channel *c)
     return c->mode == 1 || c->mode == 5;
 }
 
+static int64_t elapsed_at(const Channel *c, int64_t now)
+{
+    return c->frozen >= 0 ? c->frozen : now > c->start ? ns_to_ticks(now - c->start) : 0;
+}
+
 static int64_t elapsed(const I8254 *s, const Channel *c)
 {
-    int64_t ns = clock_ns(s->dev.machine->clocks, CLOCK_VM) - c->start;
+    return elapsed_at(c, clock_ns(s->dev.machine->clocks, CLOCK_VM));
+}
 
-    return c->frozen >= 0 ? c->frozen : ns > 0 ? ns_to_ticks(ns) : 0;
+static void before_change(I8254 *s, unsigned channel)
+{
+    if (s->before_change[channel].fn)
+        s->before_change[channel].fn(s->before_change[channel].opaque);
 }
 
 static unsigned counter_value(const I8254 *s, const Channel *c)
@@ -101,10 +111,8 @@ static unsigned counter_value(const I8254 *s, const Channel *c)
     return c->bcd ? to_bcd(v % 10000) : v & 0xffff;
 }
 
-static bool output_level(const I8254 *s, const Channel *c)
+static bool level_after(const Channel *c, int64_t d)
 {
-    int64_t d = elapsed(s, c);
-
     if (!c->loaded)
         return c->mode != 0;
     switch (c->mode) {
@@ -119,6 +127,11 @@ static bool output_level(const I8254 *s, const Channel *c)
     default:
         return (c->mode == 5 && !c->triggered) || d != c->count;
     }
+}
+
+static bool output_level(const I8254 *s, const Channel *c)
+{
+    return level_after(c, elapsed(s, c));
 }
 
 /* The next rising edge of channel 0 at or after `from`, 0: none. */
@@ -316,6 +329,7 @@ static void control_write(I8254 *s, uint8_t val)
         channel_latch(s, c);
         return;
     }
+    before_change(s, val >> 6);
     c->rw = val >> 4 & 3;
     c->mode = val >> 1 & 7;
     if (c->mode > 5)
@@ -342,6 +356,7 @@ static void i8254_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
         return;
     }
     c = &s->ch[off];
+    before_change(s, off);
     if (c->rw == RW_LSB) {
         channel_load(s, c, val);
     } else if (c->rw == RW_MSB) {
@@ -417,6 +432,21 @@ bool i8254_out(Device *dev, unsigned channel)
     return output_level(s, &s->ch[channel]);
 }
 
+bool i8254_out_at(Device *dev, unsigned channel, int64_t ns)
+{
+    const Channel *c = &((I8254 *)dev)->ch[channel];
+
+    return level_after(c, elapsed_at(c, ns));
+}
+
+void i8254_before_change(Device *dev, unsigned channel, void (*fn)(void *opaque), void *opaque)
+{
+    I8254 *s = (I8254 *)dev;
+
+    s->before_change[channel].fn = fn;
+    s->before_change[channel].opaque = opaque;
+}
+
 void i8254_set_gate(Device *dev, unsigned channel, bool level)
 {
     I8254 *s = (I8254 *)dev;
@@ -426,6 +456,7 @@ void i8254_set_gate(Device *dev, unsigned channel, bool level)
     if (level == c->gate)
         return;
     fetch(s);
+    before_change(s, channel);
     if (!level && !gate_starts(c)) {
         c->frozen = elapsed(s, c);
     } else if (level && !one_shot(c)) {

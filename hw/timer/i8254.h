@@ -13,5 +13,9 @@ bool i8254_gate(Device *dev, unsigned channel);
 bool i8254_out(Device *dev, unsigned channel);
 /* Channel 0 drives its line, or not: for a chip inside the engine, which knows no HPET in between. */
 void i8254_set_irq_off(Device *dev, bool off);
+/* The output at vm time ns, if nothing is written until then. */
+bool i8254_out_at(Device *dev, unsigned channel, int64_t ns);
+/* fn(opaque) runs before a write or the gate changes what the channel puts out. One listener; fn NULL: none. */
+void i8254_before_change(Device *dev, unsigned channel, void (*fn)(void *opaque), void *opaque);
 
 #endif

@@ -145,6 +145,49 @@ static void password_locks_until_set(void)
     server_free(s);
 }
 
+static bool told_size(int fd)
+{
+    uint8_t b[16];
+
+    g_assert_true(get(fd, b, 4));
+    g_assert_cmpuint(ld16_be(b + 2), ==, 1);
+    g_assert_true(get(fd, b, 12));
+    g_assert_cmpint((int32_t)ld32_be(b + 8), ==, -223);
+    return ld16_be(b + 4) == 640 && ld16_be(b + 6) == 480;
+}
+
+/* The new size is told, and colours stay what they were. */
+static void resize_keeps_colours(void)
+{
+    Server *s = server_new("");
+    static const uint8_t format[20] = { 0, 0, 0, 0, 32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0 };
+    static const uint8_t request[10] = { 3, 0, 0, 0, 0, 0, 0, 2, 0, 1 }, encs[12] = { 2, 0, 0, 2, 0, 0, 0, 0, 255, 255, 255, 33 };
+    uint8_t b[32];
+    int fd = join(s);
+
+    g_assert_true(handshake(fd, NULL));
+    put(fd, format, sizeof format);
+    put(fd, encs, sizeof encs);
+    put(fd, request, sizeof request);
+    g_assert_true(get(fd, b, 4 + 12 + 8));
+    console_resize(s->con, 640, 480);
+    for (int i = 0; i < 640 * 480; i++)
+        pixman_image_get_data(console_surface(s->con))[i] = 0x123456;
+    console_damage(s->con, 0, 0, 640, 480);
+    for (int i = 0; i < 400; i++) {
+        while (g_main_context_iteration(NULL, FALSE))
+            ;
+        g_usleep(1000);
+    }
+    put(fd, request, sizeof request);
+    g_assert_true(told_size(fd));
+    put(fd, request, sizeof request);
+    g_assert_true(get(fd, b, 4 + 12 + 8));
+    g_assert_cmphex(ld32_le(b + 16) & 0xffffff, ==, 0x123456);
+    close(fd);
+    server_free(s);
+}
+
 /* A client that goes away after each byte of a whole conversation. */
 static void cut_connections_do_no_harm(void)
 {
@@ -216,6 +259,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/vnc/client", client_sees_pixels_and_types);
     g_test_add_func("/vnc/password", password_locks_until_set);
+    g_test_add_func("/vnc/resize", resize_keeps_colours);
     g_test_add_func("/vnc/cuts", cut_connections_do_no_harm);
     g_test_add_func("/vnc/page", page_opens_once_and_guards_its_socket);
     return g_test_run();
