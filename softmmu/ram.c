@@ -5,34 +5,39 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-enum { PAGE_BITS = 12, PAGE_SIZE_4K = 1 << PAGE_BITS };
+enum { PAGE_BITS = 12, PAGE_SIZE_4K = 1 << PAGE_BITS, HUGE_PAGE = 2 << 20 };
+
+/* Private memory that the host can back with huge pages: guests' random accesses would spend most of
+   their time in the host's page walks otherwise (shared memory gets none unless its administrator says so). */
+static void *map_aligned(uint64_t size)
+{
+    uint64_t whole = size + HUGE_PAGE, head;
+    uint8_t *p = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (p == MAP_FAILED)
+        return NULL;
+    head = -(uintptr_t)p & (HUGE_PAGE - 1);
+    if (head)
+        munmap(p, head);
+    munmap(p + head + size, HUGE_PAGE - head);
+    return p + head;
+}
 
 RamBlock *ram_block_new(const char *name, uint64_t size, GError **err)
 {
     RamBlock *rb;
     void *host;
-    int fd;
 
     if (!size || !add_ok(size, PAGE_SIZE_4K - 1, &size)) {
         err_set(err, "guest memory '%s' cannot have this size", name);
         return NULL;
     }
     size &= ~(uint64_t)(PAGE_SIZE_4K - 1);
-    fd = memfd_create(name, MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, size) < 0) {
+    host = map_aligned(size);
+    if (!host) {
         err_set_errno(err, errno, "cannot allocate %" G_GUINT64_FORMAT " MiB of guest memory '%s'",
                       (uint64_t)((size + MiB - 1) / MiB), name);
-        if (fd >= 0)
-            close(fd);
-        return NULL;
-    }
-    host = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (host == MAP_FAILED) {
-        err_set_errno(err, errno, "cannot map %" G_GUINT64_FORMAT " MiB of guest memory '%s'",
-                      (uint64_t)((size + MiB - 1) / MiB), name);
-        close(fd);
         return NULL;
     }
     madvise(host, size, MADV_HUGEPAGE);
@@ -40,7 +45,6 @@ RamBlock *ram_block_new(const char *name, uint64_t size, GError **err)
     rb->name = g_strdup(name);
     rb->host = host;
     rb->size = size;
-    rb->fd = fd;
     rb->pages = g_malloc(size >> PAGE_BITS);
     memset((void *)rb->pages, RAM_DIRTY_ALL, size >> PAGE_BITS);
     return rb;
@@ -51,8 +55,6 @@ void ram_block_free(RamBlock *rb)
     if (!rb)
         return;
     munmap(rb->host, rb->size);
-    if (rb->fd >= 0)
-        close(rb->fd);
     g_free((void *)rb->pages);
     g_free(rb->name);
     g_free(rb);

@@ -41,12 +41,11 @@ enum {
     RAM_CODE = 1 << 7,              /* an engine holds decoded code of this page */
 };
 
-/* Host memory behind RAM and ROM regions: a memfd mapping, page granular. */
+/* Host memory behind RAM and ROM regions: private, page granular. */
 typedef struct RamBlock {
     char *name;
-    uint8_t *host;              /* size bytes, mapped MAP_SHARED from fd (fd -1: anonymous) */
+    uint8_t *host;              /* size bytes */
     uint64_t size;
-    int fd;
     _Atomic uint8_t *pages;     /* one flag byte per 4 KiB page */
     /* Called for a store to a page with RAM_CODE set, after the store; offset and length
        inside the block. Set by the engine; any thread. */

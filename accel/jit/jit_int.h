@@ -16,7 +16,7 @@
 
 /* Host registers with a role. Guest RSP lives in R9; guest R9-R11 live in X86Cpu.gpr. */
 enum { S0 = H_R10, S1 = H_R11, HSP = H_R9 };
-enum { JIT_MAX_INSNS = 64, JIT_MAX_EXITS = 64, JIT_MAX_COND = 10, HASH_SIZE = 1 << 15 };
+enum { JIT_MAX_INSNS = 64, JIT_MAX_EXITS = 64, JIT_MAX_COND = 10, HASH_SIZE = 1 << 17 };
 
 typedef struct JitBlock JitBlock;
 typedef struct JitPage JitPage;
