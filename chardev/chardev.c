@@ -339,6 +339,7 @@ void chardevs_free(ChardevSet *set)
 {
     if (!set)
         return;
+    set->hooks = (ChardevHooks) { 0 };
     for (int i = (int)set->list->len - 1; i >= 0; i--)
         chardev_destroy(set->list->pdata[i]);
     g_ptr_array_unref(set->list);

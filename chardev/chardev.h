@@ -70,7 +70,7 @@ typedef struct ChardevHooks {           /* Ctrl-A x and s of a multiplexer; entr
     void *opaque;
 } ChardevHooks;
 ChardevSet *chardevs_new(const ChardevHooks *hooks);    /* hooks are copied; NULL: none */
-void chardevs_free(ChardevSet *set);                    /* closes all; front-ends become unattached */
+void chardevs_free(ChardevSet *set);                    /* closes all; front-ends become unattached; no hook is called */
 void chardevs_set_escape(ChardevSet *set, uint8_t ch);   /* -echr; 0: no escape key */
 Chardev *chardev_find(ChardevSet *set, const char *id);
 /* What makes the screens of the "vc" back-end (ui/textconsole.h); without it vc is an error. */

@@ -103,6 +103,8 @@ void machine_free(Machine *m)
 {
     for (unsigned i = 0; i < m->vcpus->len; i++)
         vcpu_join(g_ptr_array_index(m->vcpus, i));
+    for (unsigned i = 0; i < m->vcpus->len && m->accel && m->accel->vcpu_destroy; i++)
+        m->accel->vcpu_destroy(g_ptr_array_index(m->vcpus, i));    /* before the memory whose code it holds */
     if (m->device_ops)
         m->device_ops->free(m);
     if (m->board_free)
@@ -116,8 +118,6 @@ void machine_free(Machine *m)
     while (m->vcpus->len) {
         Vcpu *v = g_ptr_array_steal_index(m->vcpus, m->vcpus->len - 1);
 
-        if (m->accel && m->accel->vcpu_destroy)
-            m->accel->vcpu_destroy(v);
         if (v->ops->free)
             v->ops->free(v);
     }

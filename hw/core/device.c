@@ -468,6 +468,12 @@ void device_init_io(Device *dev, Region *r, const char *name, const IoOps *ops, 
     g_ptr_array_add(dev->regions, r);
 }
 
+void device_init_container(Device *dev, Region *r, const char *name, uint64_t size)
+{
+    region_init_container(r, name, size);
+    g_ptr_array_add(dev->regions, r);
+}
+
 void device_map_pio(Device *dev, Region *r, uint16_t port)
 {
     region_add(&dev->machine->port_root, r, port, 1);

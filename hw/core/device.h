@@ -167,6 +167,8 @@ char *device_tree_describe(Machine *m);
 /* Common to realize functions: a region of dev at a place in the machine's memory or ports. */
 /* opaque = dev; r lives as long as dev and is detached with it. */
 void device_init_io(Device *dev, Region *r, const char *name, const IoOps *ops, uint64_t size);
+/* The same for a region that only holds others. */
+void device_init_container(Device *dev, Region *r, const char *name, uint64_t size);
 void device_map_pio(Device *dev, Region *r, uint16_t port);
 void device_map_mmio(Device *dev, Region *r, uint64_t addr);
 static inline AddressSpace *device_mem(Device *dev) { return &dev->machine->mem; }

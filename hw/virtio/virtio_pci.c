@@ -296,7 +296,7 @@ static bool add_modern(VirtioPci *p, GError **err)
     Device *d = &p->pci.dev;
     uint8_t cap;
 
-    region_init_container(&p->modern, "virtio-modern", MODERN_SIZE);
+    device_init_container(d, &p->modern, "virtio-modern", MODERN_SIZE);
     device_init_io(d, &p->common, "virtio-common", &common_ops, PART);
     device_init_io(d, &p->isr_region, "virtio-isr", &isr_ops, PART);
     device_init_io(d, &p->device, "virtio-device", &device_ops, PART);

@@ -15,7 +15,7 @@
 #if HAVE_VNC
 #include <rfb/rfb.h>
 
-typedef struct Server { Ui *ui; Console *con; char *path; int keys; } Server;
+typedef struct Server { Ui *ui; Console *con; char *path; InputHandler *keyboard; int keys; } Server;
 
 static void on_key(void *o, KeyCode k, bool down) { ((Server *)o)->keys += k == KEY_A && down; }
 static const InputOps kbd = { .name = "k", .mask = INPUT_KEY, .key = on_key };
@@ -29,7 +29,7 @@ static Server *server_new(const char *more)
     s->path = g_strdup_printf("%s/quern-vnc-%d", g_get_tmp_dir(), (int)getpid());
     s->ui = ui_new();
     s->con = console_new(s->ui, "VGA", NULL, NULL);
-    input_add(s->ui, &kbd, s);
+    s->keyboard = input_add(s->ui, &kbd, s);
     console_resize(s->con, 320, 200);
     pixman_image_get_data(console_surface(s->con))[0] = 0x123456;
     spec = g_strdup_printf("unix:%s%s", s->path, more);
@@ -39,6 +39,7 @@ static Server *server_new(const char *more)
 }
 static void server_free(Server *s)
 {
+    input_del(s->keyboard);
     ui_free(s->ui);
     console_free(s->con);
     g_assert_cmpint(access(s->path, F_OK), !=, 0);
