@@ -86,6 +86,9 @@ check-fast: all $(TESTS)
 	$(SRCDIR)/scripts/run-tests.py --build $(B) --src $(SRCDIR) --fast $(T)
 check: all $(TESTS)
 	$(SRCDIR)/scripts/run-tests.py --build $(B) --src $(SRCDIR) $(T)
+# A guest verifies what its CPUs compute: make soak-stress SECS=600 ENGINE=jit CPUS=4
+soak-stress: all
+	QUERN=$(abspath $(B)/quern) $(SRCDIR)/tests/soak/stress-ng.sh $(or $(SECS),300) $(or $(ENGINE),jit) $(or $(CPUS),2)
 tests: $(TESTS)
 run: $(B)/quern
 	$(B)/quern $(ARGS)
@@ -93,7 +96,7 @@ install: $(B)/quern
 	install -D -m 755 $(B)/quern $(DESTDIR)$(PREFIX)/bin/quern
 clean:
 	rm -rf $(B)/obj $(B)/tests $(B)/quern $(B)/*.a
-.PHONY: FORCE all check check-fast tests run install clean bench
+.PHONY: FORCE all check check-fast soak-stress tests run install clean bench
 
 -include $(wildcard $(SRCDIR)/tests/*/*.mk)
 -include $(patsubst %.o,%.d,$(LIB_OBJS) $(CLI_OBJS) $(call obj,$(TEST_SRCS) $(TEST_LIB_SRCS)))

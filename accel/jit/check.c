@@ -174,12 +174,17 @@ static void compare_end(Report *r, const X86Cpu *s, const X86Cpu *c, ShadowEnd s
 static uint16_t flags_that_count(const JitCpu *j, const JitBlock *b, unsigned n, const End *e)
 {
     uint16_t undefined = 0, live = FL_ARITH;
+    uint64_t next = x86_shadow_start(j->check->shadow)->rip;
+    bool branched;
 
-    for (unsigned k = 0; k < n && k < b->n; k++)
+    for (unsigned k = 0; k < n && k < b->n; k++) {
         undefined = jit_check_undefined(&b->insns[k], undefined);
+        next += b->insns[k].len;
+    }
+    branched = n < b->n && !e->unwound && (uint32_t)j->c->rip != (uint32_t)next;
     if (e->why == JIT_EXIT_POLL_DEAD || (e->why == JIT_EXIT_CHAIN && e->exit && e->exit->flags_dead))
         live = 0;
-    else if (!j->exact && (n == b->n || e->unwound || e->why == JIT_EXIT_BODY || e->why == JIT_EXIT_GUARD))
+    else if (!j->exact && !branched)    /* dead flags may be gone already, exits have not made them again */
         live = b->live[n];
     return live & ~undefined;
 }
@@ -271,6 +276,10 @@ static bool explained(JitCpu *j, JitBlock *b, unsigned done, ShadowEnd se, const
 
     if (e->unwound == UNWIND_RESUME && se != SHADOW_RESUME) {   /* a string instruction lets events in */
         k->skipped++;
+        return true;
+    }
+    if (se == SHADOW_RAISED && !e->unwound && (uint64_t)((int64_t)(j->c->rip << 16) >> 16) != j->c->rip) {
+        k->skipped++;           /* a branch out of canonical space: faults where it leads, not where it stands */
         return true;
     }
     if (!e->unwound)

@@ -1,8 +1,8 @@
 /*
  * test-guests: runs the bare-metal guests of tests/guests on an engine and compares what they say.
  *
- * Each NAME.expected was checked against the manual and against Bochs. The engine is taken
- * from QUERN_TEST_ENGINE (default interp).
+ * Each NAME.expected was checked against the manual and against Bochs. The engines: the interpreter, the
+ * jit, and the jit under the eyes of the interpreter; or the one in QUERN_TEST_ENGINE.
  */
 #include "tests/cpu/rig.h"
 
@@ -48,11 +48,14 @@ static void compare(const char *got, const char *want)
     g_assert_cmpuint(g_strv_length(g), ==, g_strv_length(w));
 }
 
-static void run(const void *name)
+typedef struct Job { const char *engine, *guest; } Job;
+
+static void run(const void *opaque)
 {
-    const char *engine = g_getenv("QUERN_TEST_ENGINE");
-    g_autofree char *elf = g_strdup_printf("%s/%s.elf", guest_dir, (const char *)name);
-    g_autofree char *file = g_strdup_printf("tests/guests/%s.expected", (const char *)name);
+    const Job *job = opaque;
+    const char *name = job->guest;
+    g_autofree char *elf = g_strdup_printf("%s/%s.elf", guest_dir, name);
+    g_autofree char *file = g_strdup_printf("tests/guests/%s.expected", name);
     g_autofree char *want = NULL;
     Region con;
     Rig *r;
@@ -64,7 +67,7 @@ static void run(const void *name)
     }
     g_assert_true(g_file_get_contents(file, &want, NULL, NULL));
     said = g_string_new(NULL);
-    r = rig_new(engine ? engine : "interp", 1);
+    r = rig_new(job->engine, 1);
     region_init_io(&con, "con", &con_ops, NULL, 1);
     region_add(&r->m->port_root, &con, 0xe9, 0);
     rig_mode(r, RIG_32);
@@ -84,6 +87,9 @@ static void run(const void *name)
 int main(int argc, char **argv)
 {
     static const char *const guests[] = { "excp32", "tasks32", "v86", "long64" };
+    const char *engines[] = { "interp", "jit", "jit,check=on", "jit,check=on,exact=on" };
+    Job jobs[G_N_ELEMENTS(engines) * G_N_ELEMENTS(guests)];
+    unsigned n_engines = G_N_ELEMENTS(engines);
     g_autofree char *dir = g_dir_make_tmp("quern-guests-XXXXXX", NULL), *cmd = NULL;
     int status, ret;
 
@@ -93,9 +99,19 @@ int main(int argc, char **argv)
     if (!g_spawn_command_line_sync(cmd, NULL, NULL, &status, NULL))
         g_test_message("build.sh did not run");
     machine_lock();
-    for (unsigned i = 0; i < G_N_ELEMENTS(guests); i++) {
-        g_autofree char *path = g_strdup_printf("/guests/%s", guests[i]);
-        g_test_add_data_func(path, guests[i], run);
+    if (g_getenv("QUERN_TEST_ENGINE")) {
+        engines[0] = g_getenv("QUERN_TEST_ENGINE");
+        n_engines = 1;
+    } else if (!accel_find("jit")) {
+        n_engines = 1;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(guests) * n_engines; i++) {
+        Job *job = &jobs[i];
+        g_autofree char *path = NULL;
+
+        *job = (Job) { engines[i / G_N_ELEMENTS(guests)], guests[i % G_N_ELEMENTS(guests)] };
+        path = g_strdup_printf("/guests/%s/%s", job->engine, job->guest);
+        g_test_add_data_func(path, job, run);
     }
     ret = g_test_run();
     for (unsigned i = 0; i < G_N_ELEMENTS(guests); i++) {
