@@ -2,7 +2,7 @@
 #ifndef HW_BLOCK_FDC_INT_H
 #define HW_BLOCK_FDC_INT_H
 
-#include "block/block.h"
+#include "hw/block/conf.h"
 #include "hw/block/fdc.h"
 #include "hw/isa/i8237.h"
 #include "hw/isa/isa.h"
@@ -19,7 +19,7 @@ typedef struct FloppyDrive {
     BlockDev *drive;            /* properties */
     uint32_t unit, logical_block_size, physical_block_size;
     int type_wanted;
-    bool share_rw;
+    BlockConf conf;
     uint8_t track, head;        /* state: where the arm is */
     bool changed;               /* disk change line */
     /* caches: of the medium */

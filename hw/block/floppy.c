@@ -68,8 +68,7 @@ static bool floppy_realize(Device *dev, GError **err)
         return err_set(err, "floppy: which disk? Add drive=ID of a -drive or -blockdev");
     if (d->logical_block_size != FD_SECTOR || d->physical_block_size != FD_SECTOR)
         return err_set(err, "floppy: sectors of floppy disks have 512 bytes");
-    if (!block_dev_set_share_rw(d->drive, d->share_rw, err) ||
-        !block_dev_attach(d->drive, &drive_ops, d, dev->id ? dev->id : dev->state_name, err))
+    if (!block_conf_attach(&d->conf, d->drive, &drive_ops, d, dev, err))
         return false;
     d->type = d->type_wanted;
     floppy_revalidate(d);
@@ -107,7 +106,7 @@ const DeviceClass floppy_class = {
         PROP_U32(FloppyDrive, logical_block_size, 512, "bytes"), PROP_U32(FloppyDrive, physical_block_size, 512, "bytes"),
         NAMED("drive-type", type_wanted, PROP_ENUM_, FD_TYPE_AUTO, .values = type_names,
               .help = "120 (5.25\"), 144, 288 (3.5\"); auto: as the first medium needs"),
-        NAMED("share-rw", share_rw, PROP_BOOL_, 0, .help = "others may write the image too"),
+        BLOCK_CONF_PROPS(FloppyDrive),
         PROP_END },
     .state = &(const StateDesc) { .version = 1,
         .fields = (const StateField[]) {

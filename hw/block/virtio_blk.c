@@ -4,7 +4,7 @@
  * Requests go straight from guest memory to the block layer. Reset cancels and waits, so no
  * completion finds a ring that is gone.
  */
-#include "block/block.h"
+#include "hw/block/conf.h"
 #include "hw/virtio/virtio_pci.h"
 
 #include <string.h>
@@ -28,7 +28,8 @@ typedef struct VirtioBlk {
     BlockDev *drive;            /* properties */
     char *serial;
     uint32_t num_queues, queue_size, logical_block_size, physical_block_size;
-    bool share_rw, discard, write_zeroes, config_wce;
+    bool discard, write_zeroes, config_wce;
+    BlockConf conf;
     bool wce;                   /* state */
 } VirtioBlk;
 
@@ -233,12 +234,13 @@ static void get_config(VirtioDevice *v, uint8_t *c)
     while ((s->logical_block_size << exp) < s->physical_block_size && exp < 15)
         exp++;
     c[24] = exp;
-    st16_le(c + 26, 1);
+    st16_le(c + 26, MAX(s->conf.min_io_size / s->logical_block_size, 1u));
+    st32_le(c + 28, s->conf.opt_io_size / s->logical_block_size);
     c[32] = s->wce;
     st16_le(c + 34, v->nqueues);
     st32_le(c + 36, DISCARD_SECTORS_MAX);
     st32_le(c + 40, RANGES_MAX);
-    st32_le(c + 44, s->logical_block_size / SECTOR);
+    st32_le(c + 44, block_conf_granularity(&s->conf, s->logical_block_size) * (s->logical_block_size / SECTOR));
     st32_le(c + 48, DISCARD_SECTORS_MAX);
     st32_le(c + 52, RANGES_MAX);
     c[56] = 1;
@@ -269,7 +271,7 @@ static uint64_t adjust_features(VirtioDevice *v, uint64_t f)
         f |= F_CONFIG_WCE;
     if (v->nqueues > 1)
         f |= F_MQ;
-    if (s->discard && block_dev_can_discard(s->drive))
+    if (s->discard && block_conf_discard(&s->conf, s->drive))
         f |= F_DISCARD;
     if (s->write_zeroes)
         f |= F_WRITE_ZEROES;
@@ -291,7 +293,7 @@ static void vdev_reset(VirtioDevice *v)
 
     if (block_dev_in_flight(s->drive))
         block_dev_cancel_all(s->drive);
-    set_wce(s, true);
+    set_wce(s, s->conf.wce);
 }
 
 static const VirtioClass blk_vclass = {
@@ -329,8 +331,7 @@ static bool blk_realize(Device *dev, GError **err)
 {
     VirtioBlk *s = container_of(dev, VirtioBlk, vp.pci.dev);
 
-    if (!check_props(s, err) || !block_dev_set_share_rw(s->drive, s->share_rw, err) ||
-        !block_dev_attach(s->drive, &drive_ops, s, dev->id ? dev->id : dev->state_name, err))
+    if (!check_props(s, err) || !block_conf_attach(&s->conf, s->drive, &drive_ops, s, dev, err))
         return false;
     if (!s->serial)
         s->serial = g_strdup("");
@@ -383,7 +384,7 @@ const DeviceClass virtio_blk_pci_class = {
         NAMED("queue-size", queue_size, PROP_UINT_, 256, "entries of a queue"),
         PROP_U32(VirtioBlk, logical_block_size, 512, "bytes"),
         PROP_U32(VirtioBlk, physical_block_size, 512, "bytes"),
-        NAMED("share-rw", share_rw, PROP_BOOL_, 0, "others may write the image too"),
+        BLOCK_CONF_PROPS(VirtioBlk),
         PROP_BOOL(VirtioBlk, discard, 1, "offer discard when the image can"),
         NAMED("write-zeroes", write_zeroes, PROP_BOOL_, 1, "offer write-zeroes"),
         NAMED("config-wce", config_wce, PROP_BOOL_, 1, "the guest may switch the write cache"),

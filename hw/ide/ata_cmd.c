@@ -81,7 +81,7 @@ static void cmd_dsm(IdeDrive *d)
 {
     enum { TRIM = 1 };
 
-    if (d->feature[0] != TRIM || !block_dev_can_discard(d->drive)) {
+    if (d->feature[0] != TRIM || !block_conf_discard(&d->conf, d->drive)) {
         ide_abort(d);
         return;
     }

@@ -92,8 +92,7 @@ static bool drive_realize(Device *dev, IdeKind kind, GError **err)
     if (kind == IDE_HD && block_dev_read_only(d->drive))
         return err_set(err, "%s: drive '%s' is read-only, and IDE hard disks cannot be; use snapshot=on, or ide-cd",
                        dev->cls->name, block_dev_name(d->drive));
-    if (!check_block_sizes(d, err) || !block_dev_set_share_rw(d->drive, d->share_rw, err) ||
-        !block_dev_attach(d->drive, &drive_ops, d, dev->id ? dev->id : dev->state_name, err))
+    if (!check_block_sizes(d, err) || !block_conf_attach(&d->conf, d->drive, &drive_ops, d, dev, err))
         return false;
     default_text(&d->serial, kind == IDE_CD ? "QM%05u" : "QM%05u", number);
     default_text(&d->model, kind == IDE_CD ? "QUERN DVD-ROM" : "QUERN HARDDISK", 0);
@@ -127,7 +126,7 @@ static void drive_reset(Device *dev)
     ide_geometry(d);
     d->multiple = 0;
     d->dma_mode = 0x45;         /* Ultra DMA 5 */
-    d->wce = block_dev_wce(d->drive);
+    block_dev_set_wce(d->drive, d->wce = d->conf.wce);
     d->smart_on = true;
     d->sense_key = d->asc = d->ascq = 0;
     d->tray_locked = d->media_event = d->eject_event = false;
@@ -144,6 +143,7 @@ static bool drive_loaded(void *opaque, GError **err)
         d->packet_left > IDE_BUF || d->pio_taken > IDE_BUF)
         return err_set(err, "%s: impossible transfer state", d->dev.cls->name);
     ide_geometry(d);
+    block_dev_set_wce(d->drive, d->wce);
     return true;
 }
 
@@ -171,8 +171,7 @@ static const StateDesc drive_state = {
     PROP_U64(IdeDrive, wwn, 0, "world wide name"), \
     PROP_U32(IdeDrive, logical_block_size, 512, "bytes"), \
     PROP_U32(IdeDrive, physical_block_size, 512, "bytes"), \
-    { .name = "share-rw", .kind = PROP_BOOL_, .offset = offsetof(IdeDrive, share_rw), .size = sizeof(bool), \
-      .help = "others may write the image too" }
+    BLOCK_CONF_PROPS(IdeDrive)
 
 static const PropDesc drive_props[] = { DRIVE_PROPS, PROP_END };
 

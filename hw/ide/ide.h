@@ -8,7 +8,7 @@
 #ifndef HW_IDE_IDE_H
 #define HW_IDE_IDE_H
 
-#include "block/block.h"
+#include "hw/block/conf.h"
 #include "hw/core/device.h"
 
 enum { IDE_SECTOR = 512, IDE_CD_SECTOR = 2048, IDE_BUF = 128 * 1024, IDE_MAX_DMA = 1024 * 1024, IDE_MAX_SG = 1024 };
@@ -63,7 +63,7 @@ struct IdeDrive {
     uint64_t wwn;
     uint32_t unit;              /* property: 0, 1 or ~0 for the next free */
     uint32_t logical_block_size, physical_block_size;
-    bool write_cache_set, share_rw;
+    BlockConf conf;
 
     /* state */
     uint8_t feature[2], count[2], lba[3][2];    /* [0] current, [1] previous (HOB) */

@@ -91,7 +91,7 @@ void ata_identify(IdeDrive *d)
         put(d, 106, 0x6000 | exp);
     for (int i = 0; d->wwn && i < 4; i++)
         put(d, 108 + i, d->wwn >> (48 - 16 * i));
-    if (block_dev_can_discard(d->drive)) {
+    if (block_conf_discard(&d->conf, d->drive)) {
         put(d, 105, 1);
         put(d, 169, 1);         /* TRIM */
         put(d, 69, 1 << 14 | 1 << 5);

@@ -60,7 +60,7 @@ static void read_capacity16(ScsiReq *r)
     st64_be(b, d->blocks - 1);
     st32_be(b + 8, d->block);
     b[13] = exp;
-    b[14] = block_dev_can_discard(d->drive) && !d->cd ? 0x80 : 0;
+    b[14] = block_conf_discard(&d->conf, d->drive) && !d->cd ? 0x80 : 0;
     scsi_reply(r, b, sizeof b, ld32_be(r->cdb + 10));
 }
 
@@ -226,8 +226,7 @@ static bool disk_realize(Device *dev, bool cd, GError **err)
     if (l < 512 || l > 32768 || (l & (l - 1)) || p < l || p > 2 * MiB || (p & (p - 1)))
         return err_set(err, "%s: block sizes must be powers of two, 512 to 32768 (logical) and not below it (physical)",
                        dev->cls->name);
-    if (!block_dev_set_share_rw(d->drive, d->share_rw, err) ||
-        !block_dev_attach(d->drive, &drive_ops, d, dev->id ? dev->id : dev->state_name, err))
+    if (!block_conf_attach(&d->conf, d->drive, &drive_ops, d, dev, err))
         return false;
     default_text(&d->vendor, "QUERN");
     default_text(&d->product, cd ? "QUERN CD-ROM" : "QUERN HARDDISK");
@@ -258,7 +257,7 @@ static void disk_reset(Device *dev)
 
     scsi_cancel_all(d);
     geometry(d);
-    d->wce = block_dev_wce(d->drive);
+    block_dev_set_wce(d->drive, d->wce = d->conf.wce);
     d->unit_attention = 0x29;   /* power on or reset */
     d->attention_ascq = 0;
     d->tray_locked = false;
@@ -296,7 +295,7 @@ static const PropDesc disk_props[] = {
     PROP_U32(ScsiDisk, logical_block_size, 512, "bytes"), PROP_U32(ScsiDisk, physical_block_size, 512, "bytes"),
     PROP_U32(ScsiDisk, rotation_rate, 0, "revolutions a minute; 1: no rotation"),
     PROP_BOOL(ScsiDisk, removable, 0, "removable medium"), PROP_BOOL(ScsiDisk, dpofua, 1, "offer forced unit access"),
-    NAMED("share-rw", share_rw, PROP_BOOL_, 0, "others may write the image too"),
+    BLOCK_CONF_PROPS(ScsiDisk),
     PROP_END };
 
 const DeviceClass scsi_hd_class = {

@@ -56,18 +56,20 @@ static unsigned vpd(const ScsiDisk *d, uint8_t page, uint8_t *b)
         return 4 + MIN(strlen(d->serial), (size_t)36);
     case 0x83: return vpd_ids(d, b);
     case 0xb0:                  /* block limits */
+        st16_be(b + 6, d->conf.min_io_size / d->block);
         st32_be(b + 8, UNMAP_BLOCKS_MAX);
+        st32_be(b + 12, d->conf.opt_io_size / d->block);
         st32_be(b + 20, UNMAP_BLOCKS_MAX);
         st32_be(b + 24, 255);
-        st32_be(b + 28, 1);
+        st32_be(b + 28, block_conf_granularity(&d->conf, d->block));
         st64_be(b + 36, UNMAP_BLOCKS_MAX);
         return d->cd ? 0 : 64;
     case 0xb1:
         st16_be(b + 4, d->rotation_rate);
         return d->cd ? 0 : 64;
     case 0xb2:                  /* logical block provisioning */
-        b[5] = block_dev_can_discard(d->drive) ? 0xe0 : 0;
-        b[6] = block_dev_can_discard(d->drive) ? 2 : 0;
+        b[5] = block_conf_discard(&d->conf, d->drive) ? 0xe0 : 0;
+        b[6] = block_conf_discard(&d->conf, d->drive) ? 2 : 0;
         return d->cd ? 0 : 8;
     default: return 0;
     }

@@ -7,7 +7,7 @@
 #ifndef HW_SCSI_SCSI_H
 #define HW_SCSI_SCSI_H
 
-#include "block/block.h"
+#include "hw/block/conf.h"
 #include "hw/core/device.h"
 
 #include <sys/uio.h>
@@ -52,7 +52,8 @@ struct ScsiDisk {
     char *serial, *vendor, *product, *ver, *device_id;
     uint64_t wwn;
     uint32_t logical_block_size, physical_block_size, rotation_rate;
-    bool removable, share_rw, dpofua;
+    bool removable, dpofua;
+    BlockConf conf;
     bool cd;
     /* state */
     bool tray_open, tray_locked, wce;
