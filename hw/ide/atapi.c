@@ -1,7 +1,7 @@
 /*
  * atapi: the packet interface: PACKET command, replies by PIO parts or DMA, sector reads.
  *
- * ATA-6 9.8; the SCSI commands themselves are in mmc.c.
+ * ATA-6 9.8; the SCSI commands themselves are in atapi_cmd.c and hw/block/mmc.c.
  */
 #include "hw/ide/ide_int.h"
 
@@ -230,8 +230,5 @@ void atapi_dma_finish(IdeDrive *d, int ret)
 void atapi_media_changed(IdeDrive *d, bool load)
 {
     d->nb_sectors = load ? block_dev_size(d->drive) / IDE_SECTOR : 0;
-    d->tray_open = !load && d->tray_open;
     d->cd_changed = load;       /* the next command reports it once */
-    d->media_event = load;
-    d->eject_event = false;
 }

@@ -9,23 +9,21 @@ static void media_changed(void *opaque, bool load)
 {
     IdeDrive *d = opaque;
 
-    if (d->kind == IDE_CD)
+    if (d->kind == IDE_CD) {
+        mmc_media_changed(&d->mmc, load);
         atapi_media_changed(d, load);
-    else
+    } else {
         ide_geometry(d);
+    }
 }
 
 static void eject_request(void *opaque, bool force)
 {
-    IdeDrive *d = opaque;
-
-    d->eject_event = true;
-    if (force)
-        d->tray_locked = false;
+    mmc_eject_request(&((IdeDrive *)opaque)->mmc, force);
 }
 
-static bool tray_open(void *opaque) { return ((IdeDrive *)opaque)->tray_open; }
-static bool medium_locked(void *opaque) { return ((IdeDrive *)opaque)->tray_locked; }
+static bool tray_open(void *opaque) { return ((IdeDrive *)opaque)->mmc.tray_open; }
+static bool medium_locked(void *opaque) { return ((IdeDrive *)opaque)->mmc.tray_locked; }
 static void resized(void *opaque) { ide_geometry(opaque); }
 
 static const BlockDevOps drive_ops = { media_changed, eject_request, tray_open, medium_locked, resized };
@@ -84,6 +82,7 @@ static bool drive_realize(Device *dev, IdeKind kind, GError **err)
     unsigned number = d->unit + 1;
 
     d->kind = kind;
+    d->mmc.drive = d->drive;
     if (!d->drive)
         return err_set(err, "%s: which disk? Add drive=ID of a -drive or -blockdev", dev->cls->name);
     if (kind == IDE_HD && !block_dev_has_medium(d->drive))
@@ -129,7 +128,7 @@ static void drive_reset(Device *dev)
     block_dev_set_wce(d->drive, d->wce = d->conf.wce);
     d->smart_on = true;
     d->sense_key = d->asc = d->ascq = 0;
-    d->tray_locked = d->media_event = d->eject_event = false;
+    mmc_reset(&d->mmc);
     d->cd_changed = 0;
     memset(d->ncq_log, 0, sizeof d->ncq_log);
 }
@@ -157,8 +156,7 @@ static const StateDesc drive_state = {
         STATE_U32(IdeDrive, nsectors), STATE_U32(IdeDrive, block_sectors), STATE_U8(IdeDrive, dma_kind),
         STATE_B(IdeDrive, dma_active), STATE_BUF(IdeDrive, buf), STATE_BUF(IdeDrive, packet), STATE_BUF(IdeDrive, ncq_log), STATE_U32(IdeDrive, packet_left),
         STATE_U32(IdeDrive, pio_taken), STATE_U32(IdeDrive, byte_limit), STATE_U32(IdeDrive, cd_sector_size),
-        STATE_U8(IdeDrive, sense_key), STATE_U8(IdeDrive, asc), STATE_U8(IdeDrive, ascq), STATE_B(IdeDrive, tray_open),
-        STATE_B(IdeDrive, tray_locked), STATE_B(IdeDrive, media_event), STATE_B(IdeDrive, eject_event),
+        STATE_U8(IdeDrive, sense_key), STATE_U8(IdeDrive, asc), STATE_U8(IdeDrive, ascq), STATE_STRUCT(IdeDrive, mmc, &mmc_state),
         STATE_U8(IdeDrive, cd_changed), STATE_END },
 };
 

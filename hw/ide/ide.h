@@ -9,6 +9,7 @@
 #define HW_IDE_IDE_H
 
 #include "hw/block/conf.h"
+#include "hw/block/mmc.h"
 #include "hw/core/device.h"
 
 enum { IDE_SECTOR = 512, IDE_CD_SECTOR = 2048, IDE_BUF = 128 * 1024, IDE_MAX_DMA = 1024 * 1024, IDE_MAX_SG = 1024 };
@@ -88,8 +89,8 @@ struct IdeDrive {
     uint32_t byte_limit;
     uint32_t cd_sector_size;    /* 2048 or 2352 of the read under way */
     uint8_t sense_key, asc, ascq;
-    bool tray_open, tray_locked, media_event, eject_event;
-    uint8_t cd_changed;
+    MmcCd mmc;
+    uint8_t cd_changed;         /* a unit attention is due */
 
     /* caches */
     uint64_t nb_sectors;

@@ -13,7 +13,7 @@ bool scsi_illegal_field(ScsiReq *r)
 
 static bool has_medium(const ScsiDisk *d)
 {
-    return !d->tray_open && block_dev_has_medium(d->drive);
+    return !d->mmc.tray_open && block_dev_has_medium(d->drive);
 }
 
 static void geometry(ScsiDisk *d)
@@ -70,13 +70,13 @@ static void start_stop(ScsiReq *r)
     bool start = r->cdb[4] & 1, eject = r->cdb[4] & 2;
 
     if (eject && (d->cd || d->removable)) {
-        if (!start && d->tray_locked && !d->tray_open) {
+        if (!start && d->mmc.tray_locked && !d->mmc.tray_open) {
             scsi_fail(r, KEY_ILLEGAL, 0x53, 2);
             return;
         }
-        if (d->tray_open == start) {
-            d->tray_open = !start;
-            block_dev_guest_tray(d->drive, d->tray_open);
+        if (d->mmc.tray_open == start) {
+            d->mmc.tray_open = !start;
+            block_dev_guest_tray(d->drive, d->mmc.tray_open);
             geometry(d);
         }
     }
@@ -114,7 +114,7 @@ static void verify(ScsiReq *r)
 
 static void prevent(ScsiReq *r)
 {
-    r->disk->tray_locked = r->cdb[4] & 1;
+    r->disk->mmc.tray_locked = r->cdb[4] & 1;
     scsi_ok(r);
 }
 
@@ -138,6 +138,23 @@ static const struct { uint8_t op, flags; void (*run)(ScsiReq *r); } commands[] =
     { 0xa0, QUIET, report_luns }, { 0xa8, MEDIUM, read_write }, { 0xaa, MEDIUM | HD_ONLY, read_write },
 };
 
+/* What a CD drive answers itself; the rest is common to all disks. */
+static bool cd_command(ScsiReq *r)
+{
+    ScsiDisk *d = r->disk;
+    MmcReply m;
+
+    if (!mmc_command(&d->mmc, r->cdb, &m))
+        return false;
+    if (m.loaded)
+        geometry(d);
+    if (m.key)
+        scsi_fail(r, m.key, m.asc, m.ascq);
+    else
+        scsi_reply(r, m.buf, m.len, m.allowed);
+    return true;
+}
+
 void scsi_submit(ScsiReq *r)
 {
     ScsiDisk *d = r->disk;
@@ -155,13 +172,13 @@ void scsi_submit(ScsiReq *r)
             d->unit_attention = 0;
             r->done(r);
         } else if ((commands[i].flags & MEDIUM) && !has_medium(d)) {
-            scsi_fail(r, KEY_NOT_READY, 0x3a, d->tray_open ? 2 : 1);
-        } else {
+            scsi_fail(r, KEY_NOT_READY, 0x3a, d->mmc.tray_open ? 2 : 1);
+        } else if (!d->cd || !cd_command(r)) {
             commands[i].run(r);
         }
         return;
     }
-    if (d->cd && scsi_cd_command(r))
+    if (d->cd && cd_command(r))
         return;
     log_guest("%s: unknown SCSI command %#x", d->dev.cls->name, op);
     scsi_fail(r, KEY_ILLEGAL, 0x20, 0);
@@ -178,23 +195,14 @@ static void media_changed(void *opaque, bool load)
     ScsiDisk *d = opaque;
 
     geometry(d);
-    d->tray_open = d->tray_open && !load;
+    mmc_media_changed(&d->mmc, load);
     d->unit_attention = load ? 0x28 : 0x3a;
     d->attention_ascq = 0;
-    d->media_event = load ? 2 : 3;
 }
 
-static void eject_request(void *opaque, bool force)
-{
-    ScsiDisk *d = opaque;
-
-    d->media_event = 1;
-    if (force)
-        d->tray_locked = false;
-}
-
-static bool tray_open(void *opaque) { return ((ScsiDisk *)opaque)->tray_open; }
-static bool medium_locked(void *opaque) { return ((ScsiDisk *)opaque)->tray_locked; }
+static void eject_request(void *opaque, bool force) { mmc_eject_request(&((ScsiDisk *)opaque)->mmc, force); }
+static bool tray_open(void *opaque) { return ((ScsiDisk *)opaque)->mmc.tray_open; }
+static bool medium_locked(void *opaque) { return ((ScsiDisk *)opaque)->mmc.tray_locked; }
 
 static void resized(void *opaque)
 {
@@ -219,6 +227,7 @@ static bool disk_realize(Device *dev, bool cd, GError **err)
     uint32_t l = d->logical_block_size, p = d->physical_block_size;
 
     d->cd = cd;
+    d->mmc.drive = d->drive;
     if (!d->drive)
         return err_set(err, "%s: which disk? Add drive=ID of a -drive or -blockdev", dev->cls->name);
     if (!cd && !d->removable && !block_dev_has_medium(d->drive))
@@ -260,8 +269,7 @@ static void disk_reset(Device *dev)
     block_dev_set_wce(d->drive, d->wce = d->conf.wce);
     d->unit_attention = 0x29;   /* power on or reset */
     d->attention_ascq = 0;
-    d->tray_locked = false;
-    d->media_event = 0;
+    mmc_reset(&d->mmc);
 }
 
 static bool disk_loaded(void *opaque, GError **err)
@@ -276,8 +284,8 @@ static bool disk_loaded(void *opaque, GError **err)
 static const StateDesc disk_state = {
     .version = 1, .loaded = disk_loaded,
     .fields = (const StateField[]) {
-        STATE_B(ScsiDisk, tray_open), STATE_B(ScsiDisk, tray_locked), STATE_B(ScsiDisk, wce),
-        STATE_U8(ScsiDisk, unit_attention), STATE_U8(ScsiDisk, attention_ascq), STATE_U8(ScsiDisk, media_event), STATE_END },
+        STATE_STRUCT(ScsiDisk, mmc, &mmc_state), STATE_B(ScsiDisk, wce),
+        STATE_U8(ScsiDisk, unit_attention), STATE_U8(ScsiDisk, attention_ascq), STATE_END },
 };
 
 #define NAMED(text, field, k, d, h) { .name = text, .kind = k, .offset = offsetof(ScsiDisk, field), \

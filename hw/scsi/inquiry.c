@@ -108,6 +108,8 @@ void scsi_inquiry(ScsiReq *r)
 
 static unsigned mode_page(const ScsiDisk *d, uint8_t page, bool changeable, uint8_t *p)
 {
+    unsigned n;
+
     switch (page) {
     case 0x01:
         p[0] = 1;
@@ -123,19 +125,13 @@ static unsigned mode_page(const ScsiDisk *d, uint8_t page, bool changeable, uint
         if (changeable || d->wce)
             p[2] = 4;
         return 20;
-    case 0x2a:                  /* CD capabilities */
+    case 0x2a:
         if (!d->cd)
             return 0;
-        p[0] = 0x2a;
-        p[1] = 20;
+        n = mmc_mode_page(&d->mmc, page, p);
         if (changeable)
-            return 22;
-        p[2] = 3;
-        p[4] = 0x70;
-        p[6] = 0x29 | (d->tray_locked ? 2 : 0);
-        st16_be(p + 8, 50 * 176);
-        st16_be(p + 14, 16 * 176);
-        return 22;
+            memset(p + 2, 0, n - 2);
+        return n;
     default: return 0;
     }
 }

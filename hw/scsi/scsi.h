@@ -8,6 +8,7 @@
 #define HW_SCSI_SCSI_H
 
 #include "hw/block/conf.h"
+#include "hw/block/mmc.h"
 #include "hw/core/device.h"
 
 #include <sys/uio.h>
@@ -56,9 +57,9 @@ struct ScsiDisk {
     BlockConf conf;
     bool cd;
     /* state */
-    bool tray_open, tray_locked, wce;
+    MmcCd mmc;
+    bool wce;
     uint8_t unit_attention, attention_ascq;     /* ASC of the condition to report; 0: none */
-    uint8_t media_event;
     /* cache */
     uint32_t block;             /* bytes: 2048 for a CD */
     uint64_t blocks;

@@ -20,7 +20,4 @@ bool scsi_illegal_field(ScsiReq *r);    /* fails r; returns false */
 void scsi_inquiry(ScsiReq *r);
 void scsi_mode_sense(ScsiReq *r, bool ten);
 void scsi_mode_select(ScsiReq *r, bool ten);
-/* cdrom.c: false: not a CD command */
-bool scsi_cd_command(ScsiReq *r);
-
 #endif
