@@ -1,7 +1,9 @@
 /*
  * nbd_client: a disk served over a Unix or TCP socket (nbd://, nbd+unix://, nbd:host:port).
  *
- * One request at a time on one connection; a broken connection fails all later requests.
+ * Many requests share one connection. A thread that waits for its answer reads answers for all, into the
+ * buffers of whoever they belong to, until its own is complete; then another waiter takes over the reading.
+ * A broken connection fails all requests, now and later.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,12 +15,29 @@
 #include <unistd.h>
 #include "block/nbd_int.h"
 
+enum { MAX_IN_FLIGHT = 64, MAX_CHUNKS = 1 << 20, HANDSHAKE_SECONDS = 30 };
+
+/* One request under way, on the stack of its thread. */
+typedef struct Want {
+    uint64_t off, handle;
+    uint32_t len;
+    BlockVec v;
+    bool read, status, done;
+    uint32_t st_len, st_flags, chunks, got;     /* got: bytes of a read that came */
+    int error;                  /* the server's answer; the connection is fine */
+} Want;
+
 typedef struct Nbd {
     int fd;
     uint16_t flags;
-    bool structured, alloc_ctx, broken;
+    bool structured, alloc_ctx;
+    GMutex send;                /* one request after the other */
+    GMutex lock;                /* guards what follows */
+    GCond cond;
+    bool broken, reading;
     uint64_t next_handle;
-    GMutex lock;
+    Want *slots[MAX_IN_FLIGHT];
+    unsigned used;
 } Nbd;
 
 #define BAD(...) return err_set(err, __VA_ARGS__)
@@ -193,9 +212,9 @@ static int ask_context(Nbd *s, const char *export)
     g_byte_array_append(a, w, 4);
     g_byte_array_append(a, (const uint8_t *)ctx, sizeof ctx - 1);
     ret = send_opt(s, OPT_SET_META, a->data, a->len);
-    while (!ret) {
+    for (int budget = 1000; !ret; budget--) {
         g_autofree uint8_t *d = NULL;
-        ret = get_reply(s, &type, &d, &len);
+        ret = budget ? get_reply(s, &type, &d, &len) : -EPROTO;
         if (ret || type == REP_ACK || (type & 0x80000000u))
             break;
         if (type == REP_META && len >= 4 && ld32_be(d) == 0)
@@ -214,9 +233,9 @@ static bool go(BlockNode *n, Nbd *s, const char *export, GError **err)
     st32_be(req, nl);
     memcpy(req + 4, export, nl);
     ret = send_opt(s, OPT_GO, req, nl + 6);
-    while (!ret) {
+    for (int budget = 1000; !ret; budget--) {
         g_autofree uint8_t *d = NULL;
-        ret = get_reply(s, &type, &d, &len);
+        ret = budget ? get_reply(s, &type, &d, &len) : -EPROTO;
         if (ret)
             break;
         if (type == REP_ACK)
@@ -255,6 +274,16 @@ static bool shake(BlockNode *n, Nbd *s, const char *export, GError **err)
     return ret ? err_set_errno(err, -ret, "NBD handshake") : go(n, s, export, err);
 }
 
+static void set_timeout(int fd, int seconds)
+{
+    struct timeval t = { .tv_sec = seconds };
+
+    if (fd >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
+    }
+}
+
 static bool nbd_open(BlockNode *n, GHashTable *opts, unsigned flags, GError **err)
 {
     Nbd *s = g_new0(Nbd, 1);
@@ -262,6 +291,7 @@ static bool nbd_open(BlockNode *n, GHashTable *opts, unsigned flags, GError **er
     bool ok = take_where(n, &w, opts, err);
 
     s->fd = ok ? dial(&w, err) : -1;
+    set_timeout(s->fd, HANDSHAKE_SECONDS);
     ok = s->fd >= 0 && shake(n, s, w.export ? w.export : "", err);
     if (ok && (flags & BLOCK_RDWR) && (s->flags & TF_READ_ONLY) && !(flags & BLOCK_AUTO_RDONLY))
         ok = err_set(err, "request on denied: the NBD export is read-only");
@@ -272,30 +302,40 @@ static bool nbd_open(BlockNode *n, GHashTable *opts, unsigned flags, GError **er
         g_free(s);
         return false;
     }
+    set_timeout(s->fd, 0);
     n->read_only = !(flags & BLOCK_RDWR) || (s->flags & TF_READ_ONLY);
+    g_mutex_init(&s->send);
     g_mutex_init(&s->lock);
+    g_cond_init(&s->cond);
     n->priv = s;
     return true;
 }
 
-/* ---- requests; lock held ---- */
-static int request(Nbd *s, uint16_t type, uint16_t flags, uint64_t off, uint32_t len, uint64_t *handle, bool more)
+/* ---- requests ---- */
+static int send_request(Nbd *s, uint16_t type, uint16_t flags, uint64_t off, uint32_t len, uint64_t handle, const BlockVec *data)
 {
     uint8_t r[28];
+    struct iovec io[16];
+    int ret;
 
-    if (s->broken)
-        return -EIO;
-    *handle = ++s->next_handle;
     st32_be(r, NBD_REQUEST_MAGIC);
     st16_be(r + 4, flags);
     st16_be(r + 6, type);
-    st64_be(r + 8, *handle);
+    st64_be(r + 8, handle);
     st64_be(r + 16, off);
     st32_be(r + 24, len);
-    return nbd_write(s->fd, r, 28, more);
+    g_mutex_lock(&s->send);
+    ret = nbd_write(s->fd, r, 28, data != NULL);
+    for (uint32_t done = 0; data && !ret && done < len; ) {
+        size_t covered;
+        int k = vec_slice(vec_adv(*data, done), len - done, io, ARRAY_LEN(io), &covered);
+        for (int i = 0; i < k && !ret; i++)
+            ret = nbd_write(s->fd, io[i].iov_base, io[i].iov_len, done + covered < len || i + 1 < k);
+        done += covered;
+    }
+    g_mutex_unlock(&s->send);
+    return ret;
 }
-
-typedef struct Want { uint64_t off; uint32_t len; BlockVec v; bool read; uint32_t st_len, st_flags; } Want;
 
 /* Reads data straight from the socket into the vector. */
 static int into_vec(Nbd *s, BlockVec v, uint32_t len)
@@ -315,7 +355,7 @@ static int into_vec(Nbd *s, BlockVec v, uint32_t len)
     return ret;
 }
 
-static int get_chunk(Nbd *s, Want *w, uint16_t type, uint32_t len, int *err)
+static int get_chunk(Nbd *s, Want *w, uint16_t type, uint32_t len)
 {
     uint8_t h[16];
     uint64_t off;
@@ -328,6 +368,7 @@ static int get_chunk(Nbd *s, Want *w, uint16_t type, uint32_t len, int *err)
         off = ld64_be(h);
         if (ret || off < w->off || !range_ok(off - w->off, len - 8, w->len))
             return ret ? ret : -EPROTO;
+        w->got += len - 8;
         return into_vec(s, vec_adv(w->v, off - w->off), len - 8);
     }
     if (type == CH_HOLE && w->read && len == 12) {
@@ -335,6 +376,7 @@ static int get_chunk(Nbd *s, Want *w, uint16_t type, uint32_t len, int *err)
         off = ld64_be(h);
         if (ret || off < w->off || !range_ok(off - w->off, ld32_be(h + 8), w->len))
             return ret ? ret : -EPROTO;
+        w->got += ld32_be(h + 8);
         vec_zero(vec_adv(w->v, off - w->off), ld32_be(h + 8));
         return 0;
     }
@@ -344,67 +386,122 @@ static int get_chunk(Nbd *s, Want *w, uint16_t type, uint32_t len, int *err)
     ret = nbd_read(s->fd, d, len, NULL);
     if (ret)
         return ret;
-    if (type == CH_STATUS && len >= 12) {
+    if (type == CH_STATUS && w->status && len >= 12) {
         w->st_len = ld32_be(d + 4);
         w->st_flags = ld32_be(d + 8);
     } else if (type & 0x8000) {
-        *err = len >= 4 ? nbd_errno_in(ld32_be(d)) : -EIO;
-        *err = *err ? *err : -EIO;
+        w->error = len >= 4 ? nbd_errno_in(ld32_be(d)) : -EIO;
+        w->error = w->error ? w->error : -EIO;
     } else {
         return -EPROTO;
     }
     return 0;
 }
 
-static int response(Nbd *s, uint64_t handle, Want *w)
+static Want *find_want(Nbd *s, uint64_t handle)
 {
-    uint8_t h[20];
-    int err = 0, ret;
+    Want *w;
 
-    for (;;) {
-        ret = nbd_read(s->fd, h, 16, NULL);
-        if (ret)
-            return ret;
-        if (ld32_be(h) == NBD_SIMPLE_MAGIC) {
-            if (ld64_be(h + 8) != handle)
-                return -EPROTO;
-            err = nbd_errno_in(ld32_be(h + 4));
-            if (!err && w->read && (ret = into_vec(s, w->v, w->len)))
-                return ret;
-            return err ? err + (1 << 20) : 0;
-        }
-        ret = nbd_read(s->fd, h + 16, 4, NULL);
-        if (ret || ld32_be(h) != NBD_CHUNK_MAGIC || ld64_be(h + 8) != handle || !s->structured)
-            return ret ? ret : -EPROTO;
-        ret = get_chunk(s, w, ld16_be(h + 6), ld32_be(h + 16), &err);
-        if (ret)
-            return ret;
-        if (ld16_be(h + 4) & CH_DONE)
-            return err ? err + (1 << 20) : 0;   /* the server's error: the connection is fine */
-    }
+    g_mutex_lock(&s->lock);
+    w = s->slots[handle % MAX_IN_FLIGHT];
+    g_mutex_unlock(&s->lock);
+    return w && w->handle == handle && !w->done ? w : NULL;
 }
 
-static int transact(BlockNode *n, uint16_t type, uint16_t flags, uint64_t off, uint32_t len, const void *data, Want *w)
+/* Only the thread that set `reading` comes here: one answer, or one chunk of one. Negative: the connection is broken. */
+static int receive(Nbd *s, Want **finished)
+{
+    uint8_t h[20];
+    int ret = nbd_read(s->fd, h, 16, NULL);
+    Want *w = ret ? NULL : find_want(s, ld64_be(h + 8));
+
+    *finished = NULL;
+    if (!w)
+        return ret ? ret : -EPROTO;
+    if (ld32_be(h) == NBD_SIMPLE_MAGIC) {
+        w->error = nbd_errno_in(ld32_be(h + 4));
+        if (!w->error && w->read && (ret = into_vec(s, w->v, w->len)))
+            return ret;
+        *finished = w;
+        return 0;
+    }
+    ret = nbd_read(s->fd, h + 16, 4, NULL);
+    if (ret || ld32_be(h) != NBD_CHUNK_MAGIC || !s->structured || ++w->chunks > MAX_CHUNKS)
+        return ret ? ret : -EPROTO;
+    ret = get_chunk(s, w, ld16_be(h + 6), ld32_be(h + 16));
+    if (ret || !(ld16_be(h + 4) & CH_DONE))
+        return ret;
+    if (w->read && !w->error && w->got != w->len)
+        return -EPROTO;                 /* bytes that never came must not look like data */
+    *finished = w;
+    return 0;
+}
+
+static void break_down(Nbd *s)
+{
+    s->broken = true;
+    shutdown(s->fd, SHUT_RDWR);         /* whoever reads or sends comes back */
+    g_cond_broadcast(&s->cond);
+}
+
+/* Lock held. Returns when w is answered, or nothing will ever come and nobody writes into its buffers. */
+static void await(Nbd *s, Want *w)
+{
+    while (!w->done && !(s->broken && !s->reading)) {
+        Want *finished;
+        int ret;
+        if (s->reading) {
+            g_cond_wait(&s->cond, &s->lock);
+            continue;
+        }
+        s->reading = true;
+        g_mutex_unlock(&s->lock);
+        ret = receive(s, &finished);
+        g_mutex_lock(&s->lock);
+        s->reading = false;
+        if (ret)
+            break_down(s);
+        else if (finished)
+            finished->done = true;
+        if (finished && finished != w)
+            g_cond_broadcast(&s->cond);
+    }
+    if (!s->reading)
+        g_cond_broadcast(&s->cond);     /* somebody else reads from here on */
+}
+
+static int transact(BlockNode *n, uint16_t type, uint16_t flags, uint64_t off, uint32_t len, const BlockVec *data, Want *w)
 {
     Nbd *s = n->priv;
-    uint64_t handle = 0;
     int ret;
 
     g_mutex_lock(&s->lock);
-    ret = request(s, type, flags, off, len, &handle, data != NULL);
-    if (!ret && data)
-        ret = nbd_write(s->fd, data, len, false);
-    if (!ret)
-        ret = response(s, handle, w);
-    if (ret > 0)
-        ret -= 1 << 20;
-    else if (ret < 0)
-        s->broken = true;
+    while (s->used == MAX_IN_FLIGHT && !s->broken)
+        g_cond_wait(&s->cond, &s->lock);
+    if (s->broken) {
+        g_mutex_unlock(&s->lock);
+        return -EIO;
+    }
+    do {
+        w->handle = ++s->next_handle;
+    } while (s->slots[w->handle % MAX_IN_FLIGHT]);
+    s->slots[w->handle % MAX_IN_FLIGHT] = w;
+    s->used++;
+    g_mutex_unlock(&s->lock);
+    ret = send_request(s, type, flags, off, len, w->handle, data);
+    g_mutex_lock(&s->lock);
+    if (ret)
+        break_down(s);
+    await(s, w);
+    s->slots[w->handle % MAX_IN_FLIGHT] = NULL;
+    if (s->used-- == MAX_IN_FLIGHT)
+        g_cond_broadcast(&s->cond);
+    ret = w->done ? w->error : -EIO;
     g_mutex_unlock(&s->lock);
     return ret;
 }
 
-enum { PIECE = 1 << 20 };
+enum { PIECE = 4 << 20 };
 
 static int nbd_read_vec(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v)
 {
@@ -425,16 +522,11 @@ static int nbd_read_vec(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v)
 
 static int nbd_write_vec(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v, unsigned flags)
 {
-    g_autofree uint8_t *buf = g_try_malloc(MIN(bytes, PIECE));
-
-    if (!buf)
-        return -ENOMEM;
     if (!range_ok(off, bytes, n->size))
         return -ENOSPC;
     while (bytes) {
         Want w = { .off = off, .len = MIN(bytes, PIECE) };
-        vec_copy_out(v, buf, w.len);
-        int ret = transact(n, CMD_WRITE, 0, off, w.len, buf, &w);
+        int ret = transact(n, CMD_WRITE, 0, off, w.len, &v, &w);
         if (ret)
             return ret;
         off += w.len;
@@ -481,7 +573,7 @@ static int nbd_flush(BlockNode *n)
 static int nbd_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *st)
 {
     Nbd *s = n->priv;
-    Want w = { .off = off, .len = MIN(bytes, GiB) };
+    Want w = { .off = off, .len = MIN(bytes, GiB), .status = true };
     int ret;
 
     *st = (BlockStatus) { .bytes = bytes, .data = true, .allocated = true, .offset_valid = true, .offset = off, .file = n };
@@ -499,11 +591,13 @@ static int nbd_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *s
 static int nbd_close(BlockNode *n)
 {
     Nbd *s = n->priv;
-    uint64_t handle;
 
-    request(s, CMD_DISC, 0, 0, 0, &handle, false);
+    if (!s->broken)
+        (void)!send_request(s, CMD_DISC, 0, 0, 0, ++s->next_handle, NULL);
     close(s->fd);
+    g_mutex_clear(&s->send);
     g_mutex_clear(&s->lock);
+    g_cond_clear(&s->cond);
     g_free(s);
     return 0;
 }

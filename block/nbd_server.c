@@ -1,10 +1,12 @@
 /*
  * nbd_server: answers one NBD client: fixed newstyle handshake, structured replies, base:allocation.
  *
- * The client is hostile: lengths are capped before anything is allocated, ranges are checked,
- * and a broken request ends the connection.
+ * The client is hostile: lengths are capped before anything is allocated, ranges are checked, requests under
+ * way are bounded in number and bytes, and a broken request ends the connection. The thread that reads requests
+ * runs a lone one itself; while more are waiting in the socket, workers of this connection do.
  */
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "block/nbd.h"
@@ -67,11 +69,28 @@ uint32_t nbd_errno_out(int ret)
     return ret == -EROFS ? 1 : ret == -EDQUOT ? 28 : ret ? 5 : 0;
 }
 
+enum { MAX_IN_FLIGHT = 32, MAX_BYTES = 64 << 20, HANDSHAKE_SECONDS = 10 };
+
 typedef struct Client {
     const NbdExport *e;
     int fd;
     bool structured, alloc_ctx, no_zeroes;
+    BlockPool *pool;            /* made by the first request that finds another one behind it */
+    GMutex send;                /* one reply, or chunk of one, after the other */
+    GMutex lock;                /* guards what follows */
+    GCond cond;
+    unsigned in_flight;
+    size_t bytes;               /* of their buffers */
+    int error;                  /* a reply could not be sent */
 } Client;
+
+typedef struct Request {
+    Client *c;
+    uint16_t flags, type;
+    uint32_t len;
+    uint64_t handle, off;
+    uint8_t *buf;               /* len bytes for reads and writes */
+} Request;
 
 static uint16_t export_flags(const NbdExport *e)
 {
@@ -221,33 +240,54 @@ static int handshake(Client *c, bool *leave)
 }
 
 /* ---- transmission ---- */
+static int send_parts(Client *c, struct iovec *io, int n)
+{
+    struct msghdr m = { .msg_iov = io, .msg_iovlen = n };
+    int ret = 0;
+
+    g_mutex_lock(&c->send);
+    while (!ret && m.msg_iovlen) {
+        ssize_t r = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            ret = -errno;
+        for (size_t done = MAX(r, 0); m.msg_iovlen && done >= m.msg_iov->iov_len; m.msg_iov++, m.msg_iovlen--) {
+            done -= m.msg_iov->iov_len;
+            r -= m.msg_iov->iov_len;
+        }
+        if (m.msg_iovlen && r > 0) {
+            m.msg_iov->iov_base = (char *)m.msg_iov->iov_base + r;
+            m.msg_iov->iov_len -= r;
+        }
+    }
+    g_mutex_unlock(&c->send);
+    return ret;
+}
+
 static int simple(Client *c, uint64_t handle, int err, const void *data, uint32_t len)
 {
     uint8_t h[16];
-    int ret;
+    struct iovec io[] = { { h, 16 }, { (void *)data, len } };
 
     st32_be(h, NBD_SIMPLE_MAGIC);
     st32_be(h + 4, nbd_errno_out(err));
     st64_be(h + 8, handle);
-    ret = nbd_write(c->fd, h, 16, len != 0);
-    return ret || !len ? ret : nbd_write(c->fd, data, len, false);
+    return send_parts(c, io, len ? 2 : 1);
 }
 
 static int chunk(Client *c, uint64_t handle, uint16_t flags, uint16_t type, const void *head, uint32_t hlen,
                  const void *data, uint32_t len)
 {
     uint8_t h[20];
-    int ret;
+    struct iovec io[] = { { h, 20 }, { (void *)head, hlen }, { (void *)data, len } };
 
     st32_be(h, NBD_CHUNK_MAGIC);
     st16_be(h + 4, flags);
     st16_be(h + 6, type);
     st64_be(h + 8, handle);
     st32_be(h + 16, hlen + len);
-    ret = nbd_write(c->fd, h, 20, hlen + len != 0);
-    if (!ret && hlen)
-        ret = nbd_write(c->fd, head, hlen, len != 0);
-    return ret || !len ? ret : nbd_write(c->fd, data, len, false);
+    return send_parts(c, io, len ? 3 : hlen ? 2 : 1);
 }
 
 static int answer(Client *c, uint64_t handle, int err)
@@ -343,46 +383,136 @@ static int run_write(Client *c, uint16_t type, uint16_t flags, uint64_t off, uin
     }
 }
 
-static int serve_one(Client *c, uint8_t *buf, bool *leave)
+static int run_request(Request *r)
 {
-    uint8_t r[28];
-    int ret = nbd_read(c->fd, r, 28, leave);
-    uint16_t flags = ld16_be(r + 4), type = ld16_be(r + 6);
-    uint64_t handle = ld64_be(r + 8), off = ld64_be(r + 16);
-    uint32_t len = ld32_be(r + 24);
+    Client *c = r->c;
+
+    if (r->type > CMD_STATUS)
+        return answer(c, r->handle, -EINVAL);
+    if (r->type != CMD_FLUSH && !range_ok(r->off, r->len, block_node_size(c->e->node)))
+        return answer(c, r->handle, r->type == CMD_WRITE || r->type == CMD_ZEROES ? -ENOSPC : -EINVAL);
+    switch (r->type) {
+    case CMD_READ: return do_read(c, r->handle, r->flags, r->off, r->len, r->buf);
+    case CMD_STATUS: return do_status(c, r->handle, r->flags, r->off, r->len);
+    case CMD_CACHE: return answer(c, r->handle, 0);
+    default: return answer(c, r->handle, run_write(c, r->type, r->flags, r->off, r->len, r->buf));
+    }
+}
+
+static size_t request_bytes(const Request *r) { return r->type == CMD_READ || r->type == CMD_WRITE ? r->len : 0; }
+
+static void request_job(void *opaque)
+{
+    Request *r = opaque;
+    Client *c = r->c;
+    int ret = run_request(r);
+
+    g_mutex_lock(&c->lock);
+    c->in_flight--;
+    c->bytes -= request_bytes(r);
+    if (ret && !c->error) {
+        c->error = ret;
+        shutdown(c->fd, SHUT_RDWR);     /* wakes the thread that reads requests */
+    }
+    g_cond_broadcast(&c->cond);
+    g_mutex_unlock(&c->lock);
+    g_free(r->buf);
+    g_free(r);
+}
+
+/* Waits until the request may start, and takes its buffer. */
+static int admit(Client *c, Request *r)
+{
+    size_t bytes = request_bytes(r);
+    int ret;
+
+    g_mutex_lock(&c->lock);
+    while (!c->error && c->in_flight && (c->in_flight >= MAX_IN_FLIGHT || c->bytes + bytes > MAX_BYTES))
+        g_cond_wait(&c->cond, &c->lock);
+    ret = c->error;
+    c->in_flight++;
+    c->bytes += bytes;
+    g_mutex_unlock(&c->lock);
+    r->buf = bytes ? g_try_malloc(bytes) : NULL;
+    return ret ? ret : bytes && !r->buf ? -ENOMEM : 0;
+}
+
+static int serve_one(Client *c, bool *leave)
+{
+    uint8_t h[28] = { 0 };
+    int ret = nbd_read(c->fd, h, 28, leave), waiting = 0;
+    Request *r;
 
     if (ret)
         return ret;
-    if (ld32_be(r) != NBD_REQUEST_MAGIC)
+    if (ld32_be(h) != NBD_REQUEST_MAGIC)
         return -EPROTO;
-    if (type == CMD_DISC) {
-        *leave = true;
-        return -EPIPE;
-    }
-    if ((type == CMD_READ || type == CMD_WRITE) && len > NBD_MAX_LEN)
-        return -EPROTO;
-    if (type == CMD_WRITE && (ret = nbd_read(c->fd, buf, len, NULL)))
+    r = g_new(Request, 1);
+    *r = (Request) { c, ld16_be(h + 4), ld16_be(h + 6), ld32_be(h + 24), ld64_be(h + 8), ld64_be(h + 16), NULL };
+    *leave = r->type == CMD_DISC;
+    if (*leave || request_bytes(r) > NBD_MAX_LEN) {
+        ret = *leave ? -EPIPE : -EPROTO;
+        g_free(r);
         return ret;
-    if (type > CMD_STATUS)
-        return answer(c, handle, -EINVAL);
-    if (type != CMD_FLUSH && !range_ok(off, len, block_node_size(c->e->node)))
-        return answer(c, handle, type == CMD_WRITE || type == CMD_ZEROES ? -ENOSPC : -EINVAL);
-    switch (type) {
-    case CMD_READ: return do_read(c, handle, flags, off, len, buf);
-    case CMD_STATUS: return do_status(c, handle, flags, off, len);
-    case CMD_CACHE: return answer(c, handle, 0);
-    default: return answer(c, handle, run_write(c, type, flags, off, len, buf));
     }
+    ret = admit(c, r);
+    if (!ret && r->type == CMD_WRITE)
+        ret = nbd_read(c->fd, r->buf, r->len, NULL);
+    if (ret) {
+        r->type = CMD_CACHE;            /* nothing is run: only the books are kept */
+        g_mutex_lock(&c->lock);
+        c->error = ret;
+        c->in_flight--;
+        g_mutex_unlock(&c->lock);
+        g_free(r->buf);
+        g_free(r);
+        return ret;
+    }
+    g_mutex_lock(&c->lock);
+    bool alone = c->in_flight == 1;
+    g_mutex_unlock(&c->lock);
+    if (alone && (ioctl(c->fd, FIONREAD, &waiting) < 0 || waiting < 28)) {
+        request_job(r);
+    } else {
+        if (!c->pool)
+            c->pool = block_pool_new(MAX_IN_FLIGHT);
+        block_pool_push(c->pool, request_job, r);
+    }
+    return 0;
+}
+
+static void set_timeout(int fd, int which, int seconds)
+{
+    struct timeval t = { .tv_sec = seconds };
+
+    setsockopt(fd, SOL_SOCKET, which, &t, sizeof t);
 }
 
 bool nbd_serve(const NbdExport *e, int fd, GError **err)
 {
     Client c = { .e = e, .fd = fd };
-    g_autofree uint8_t *buf = g_try_malloc(NBD_MAX_LEN);
     bool leave = false;
-    int ret = buf ? handshake(&c, &leave) : -ENOMEM;
+    int ret;
 
+    g_mutex_init(&c.send);
+    g_mutex_init(&c.lock);
+    g_cond_init(&c.cond);
+    set_timeout(fd, SO_RCVTIMEO, HANDSHAKE_SECONDS);
+    set_timeout(fd, SO_SNDTIMEO, HANDSHAKE_SECONDS);
+    ret = handshake(&c, &leave);
+    set_timeout(fd, SO_RCVTIMEO, 0);
+    set_timeout(fd, SO_SNDTIMEO, 0);
     while (!ret)
-        ret = serve_one(&c, buf, &leave);
-    return leave || ret == -ECONNRESET ? true : err_set_errno(err, -ret, "NBD client");
+        ret = serve_one(&c, &leave);
+    if (leave)
+        set_timeout(fd, SO_SNDTIMEO, HANDSHAKE_SECONDS);
+    else
+        shutdown(fd, SHUT_RDWR);        /* nobody waits for a client that does not read */
+    block_pool_free(c.pool);            /* waits for what is under way */
+    if (c.error && !leave)
+        ret = c.error;
+    g_mutex_clear(&c.send);
+    g_mutex_clear(&c.lock);
+    g_cond_clear(&c.cond);
+    return leave || ret == -ECONNRESET || ret == -EPIPE ? true : err_set_errno(err, -ret, "NBD client");
 }

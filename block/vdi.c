@@ -128,7 +128,11 @@ static int vdi_zeroes(BlockNode *n, uint64_t off, uint64_t bytes, unsigned flags
 
 static int vdi_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *st)
 {
-    return blockmap_status(&((Vdi *)n->priv)->b, off, bytes, st);
+    Vdi *s = n->priv;
+    int ret = blockmap_status(&s->b, off, bytes, st);
+
+    st->recurse = s->is_static;         /* its blocks may be holes of the file */
+    return ret;
 }
 
 static bool vdi_check(BlockNode *n, unsigned fix, BlockCheck *res, GError **err)

@@ -146,6 +146,8 @@ bool vmdk_create(BlockGraph *g, const char *filename, GHashTable *opts, GString 
     show(shown, "hwversion", hw ? hw : "undefined");
     show(shown, "subformat", sub_given ? sub : NULL);
     show(shown, "zeroed_grain", zero_given ? zero_grain ? "on" : "off" : NULL);
+    if (compat6 && hw && strcmp(hw, "undefined"))
+        return err_set(err, "compat6 cannot be enabled with hwversion set");
     if (!g_strv_contains(subs, sub))
         return err_set(err, "Invalid subformat '%s'", sub);
     bool mono = g_str_equal(sub, "monolithicSparse"), stream = g_str_equal(sub, "streamOptimized");

@@ -291,7 +291,7 @@ static bool vpc_create(BlockGraph *g, const char *filename, GHashTable *opts, GS
 {
     g_autofree char *sub = NULL;
     uint8_t f[FOOTER] = { 0 }, d[DYN] = { 0 };
-    bool force = false, fixed;
+    bool force = false, fixed, force_given = block_opts_get(opts, "force_size") != NULL;
     uint64_t size;
     BlockNewFile nf;
 
@@ -306,8 +306,8 @@ static bool vpc_create(BlockGraph *g, const char *filename, GHashTable *opts, GS
     g_string_append_printf(shown, "size=%" PRIu64, size);
     if (sub)
         g_string_append_printf(shown, " subformat=%s", sub);
-    if (force)
-        g_string_append(shown, " force_size=on");
+    if (force_given)
+        g_string_append_printf(shown, " force_size=%s", force ? "on" : "off");
     size = fill_footer(f, size, fixed, force || size / 512 > CHS_MAX);
     if (!block_newfile_open(&nf, filename, err))
         return false;

@@ -315,23 +315,22 @@ int img_check(Img *m, int argc, char **argv)
 /* ---- map ---- */
 typedef struct MapRun { uint64_t start, len, offset; int depth; bool data, zero, present, has_offset; BlockNode *file; } MapRun;
 
-static void map_print(Img *m, const MapRun *r, bool last)
+static int map_print(Img *m, const MapRun *r, bool last)
 {
     if (!m->json) {
-        if (r->data && !r->has_offset) {
-            img_fail(m, "File contains external, encrypted or compressed clusters.");
-            return;
-        }
+        if (r->data && !r->has_offset)
+            return img_fail(m, "File contains external, encrypted or compressed clusters.");
         if (r->data && !r->zero)
             printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n", r->start, r->len, r->has_offset ? r->offset : 0,
                    r->file ? block_node_filename(r->file) : "");
-        return;
+        return 0;
     }
     printf("{ \"start\": %" PRIu64 ", \"length\": %" PRIu64 ", \"depth\": %d, \"present\": %s, \"zero\": %s, \"data\": %s",
            r->start, r->len, r->depth, r->present ? "true" : "false", r->zero ? "true" : "false", r->data ? "true" : "false");
     if (r->has_offset)
         printf(", \"offset\": %" PRIu64, r->offset);
     printf("}%s", last ? "]\n" : ",\n");
+    return 0;
 }
 
 static bool map_joins(const MapRun *a, const MapRun *b)
@@ -375,15 +374,15 @@ static int map_walk(Img *m, BlockNode *n, uint64_t start, uint64_t end)
         if (cur.len && map_joins(&cur, &r)) {
             cur.len += r.len;
         } else {
-            if (cur.len)
-                map_print(m, &cur, false);
+            if (cur.len && map_print(m, &cur, false))
+                return 1;
             cur = r;
         }
         off += st.bytes;
     }
     if (cur.len)
-        map_print(m, &cur, true);
-    else if (m->json)
+        return map_print(m, &cur, true);
+    if (m->json)
         printf("]\n");
     return 0;
 }

@@ -107,7 +107,11 @@ static void serve(const Args *a, const NbdExport *e, int lfd)
         struct pollfd p = { lfd, POLLIN, 0 };
         if (!a->persistent && had_client && !g_atomic_int_get(&active))
             break;
-        if (poll(&p, 1, 200) <= 0 || (unsigned)g_atomic_int_get(&active) >= MAX(a->shared, 1))
+        if ((unsigned)g_atomic_int_get(&active) >= MAX(a->shared, 1)) {
+            g_usleep(20000);
+            continue;
+        }
+        if (poll(&p, 1, 200) <= 0)
             continue;
         int fd = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0)

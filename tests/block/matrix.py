@@ -45,7 +45,7 @@ QCOW2 = [('cluster_size', ['512', '1k', '4k', '16k', '64k', '256k', '2M']), ('re
          ('compression_type', ['zlib', 'zstd']), ('extended_l2', ['on', 'off']), ('lazy_refcounts', ['on', 'off']),
          ('compat', ['0.10', '1.1', 'v2', 'v3']), ('preallocation', ['off', 'metadata', 'falloc', 'full']),
          ('data_file', ['data.raw']), ('data_file_raw', ['on'])]
-OPTS = {'qcow2': QCOW2, 'raw': [('preallocation', ['off', 'falloc', 'full'])], 'vdi': [('static', ['on', 'off']), ('preallocation', ['off', 'metadata'])],
+OPTS = {'qcow2': QCOW2, 'raw': [('preallocation', ['off', 'falloc', 'full'])], 'vdi': [('static', ['on', 'off'])],
         'vpc': [('subformat', ['dynamic', 'fixed']), ('force_size', ['on', 'off'])],
         'vhdx': [('subformat', ['dynamic', 'fixed']), ('block_size', ['1M', '2M', '8M', '0']), ('log_size', ['1M', '4M']), ('block_state_zero', ['on', 'off'])],
         'vmdk': [('subformat', ['monolithicSparse', 'monolithicFlat', 'twoGbMaxExtentSparse', 'twoGbMaxExtentFlat', 'streamOptimized']),
@@ -212,6 +212,7 @@ class Walk:
                 self.images[n] = f
         elif what == 'measure':
             o, _ = options(r, 'qcow2')
+            o = o.replace('=v2', '=0.10').replace('=v3', '=1.1')        # to its measure these are no versions
             self.both(['measure', '-O', 'qcow2'] + (['-o', o] if o else []) + ['--size', r.choice(['1G', '0', '3000000', '5T', '777M'])])
             self.both(['measure', '-O', 'raw', '--size', '12345'])
         elif what == 'compare':
