@@ -11,8 +11,11 @@ def start_server():
     if os.path.exists(path):
         os.unlink(path)
     p = subprocess.Popen([quern, 'nbd', '-t', '-e', '40', '-k', path, '-f', 'raw', 'src.raw'], stderr=subprocess.DEVNULL)
-    while not os.path.exists(path):
-        time.sleep(0.01)
+    for _ in range(500):                # the file appears a moment before the server listens
+        try:
+            socket.socket(socket.AF_UNIX).connect(path); break
+        except OSError:
+            time.sleep(0.01)
     return p
 
 def connect(timeout=5):

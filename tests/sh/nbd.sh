@@ -4,7 +4,7 @@
 command -v qemu-nbd >/dev/null || { echo "1..0 # SKIP no qemu-nbd"; exit 77; }
 source_image src.raw 24 5
 S="$DIR/s.sock" U="nbd+unix:///?socket=$DIR/s.sock" PID=
-serve() { rm -f "$S"; "$@" & PID=$!; for _ in $(seq 200); do [ -S "$S" ] && return; sleep 0.02; done; }
+serve() { rm -f "$S"; "$@" & PID=$!; for _ in $(seq 200); do [ -S "$S" ] && { sleep 0.1; return; }; sleep 0.02; done; }
 stop() { kill "$PID" 2>/dev/null; wait "$PID" 2>/dev/null; }
 $Q convert -f raw -O qcow2 src.raw disk.qcow2
 $Q convert -c -f raw -O qcow2 src.raw z.qcow2
