@@ -1,0 +1,343 @@
+/*
+ * test-events: what happens to running code from outside: interrupts between any two instructions,
+ * other address spaces at the same address, other processors that patch it; on both engines.
+ */
+#include "tests/cpu/rig.h"
+
+#include "softmmu/accel.h"
+
+#include <string.h>
+
+enum { IDT = 0x110000, GDT = 0x111000, HANDLER = 0x112000, VECTOR = 0x40, COUNT = 0x113000, ROUNDS = 40000 };
+
+typedef struct Code { uint8_t b[1024]; unsigned n; } Code;
+static void emit(Code *k, const void *bytes, unsigned n)
+{
+    memcpy(k->b + k->n, bytes, n);
+    k->n += n;
+}
+#define E(k, ...) emit(k, (const uint8_t[]){ __VA_ARGS__ }, sizeof((uint8_t[]){ __VA_ARGS__ }))
+static void emit32(Code *k, uint32_t v) { emit(k, &v, 4); }
+
+/* ---- interrupts ---- */
+
+static int ack(X86Cpu *c)
+{
+    vcpu_lower(&c->vcpu, VCPU_IRQ_INTR);
+    return VECTOR;
+}
+static uint8_t get_tpr(X86Cpu *c) { return 0; }
+static uint64_t get_base(X86Cpu *c) { return 0xfee00900; }
+static const X86ApicOps ops = { .ack = ack, .get_tpr = get_tpr, .get_base = get_base };
+
+typedef struct Storm { X86Cpu *c; _Atomic bool stop; } Storm;
+static gpointer storm(gpointer data)
+{
+    Storm *s = data;
+
+    for (unsigned n = 0; !s->stop; n++) {
+        vcpu_raise(&s->c->vcpu, VCPU_IRQ_INTR);
+        g_usleep(n % 7 * 13);
+    }
+    return NULL;
+}
+
+/* A handler that changes flags and vector state and puts them back: push rax; sub eax, 1; inc qword [COUNT]; pop rax; iretq */
+static void set_up_interrupts(Rig *r)
+{
+    static const uint8_t handler[] = { 0x50, 0x83, 0xe8, 1, 0x48, 0xff, 0x04, 0x25, 0, 0x30, 0x11, 0, 0x58, 0x48, 0xcf };
+    uint8_t gate[16] = { HANDLER & 0xff, HANDLER >> 8 & 0xff, 8, 0, 0, 0x8e, HANDLER >> 16 & 0xff, 0 };
+    uint64_t gdt[] = { 0, 0x00af9b000000ffffULL, 0x00cf93000000ffffULL };
+    uint64_t zero = 0;
+
+    rig_put(r, HANDLER, handler, sizeof handler);
+    rig_put(r, IDT + 16 * VECTOR, gate, sizeof gate);
+    rig_put(r, GDT, gdt, sizeof gdt);
+    rig_put(r, COUNT, &zero, 8);
+    r->c->idtr = (X86Table) { IDT, 0xfff };
+    r->c->gdtr = (X86Table) { GDT, 0xfff };
+    r->c->apic_ops = &ops;
+    x86_set_rflags(r->c, FL_1 | FL_IF);
+}
+
+/*
+ * Rounds of arithmetic in which every flag and every register counts: the end must be the
+ * same with and without interrupts.
+ */
+static void mixing_code(Code *k, unsigned seed)
+{
+    static const struct { uint8_t n, b[4]; } step[] = {
+        { 3, { 0x48, 0x11, 0xc8 } }, { 3, { 0x48, 0x19, 0xd3 } }, { 3, { 0x48, 0x13, 0x1e } }, { 3, { 0x48, 0x11, 0x06 } },     /* adc, sbb, adc rbx,[rsi], adc [rsi],rax */
+        { 3, { 0x48, 0xd1, 0xd0 } }, { 3, { 0x48, 0xd1, 0xda } }, { 1, { 0xf5 } }, { 2, { 0xff, 0xc2 } },       /* rcl, rcr, cmc, inc */
+        { 3, { 0x4d, 0x11, 0xc1 } }, { 3, { 0x4d, 0x19, 0xca } }, { 3, { 0x4c, 0x13, 0x1e } }, { 2, { 0x50, 0x5d } },   /* adc, sbb, adc in r9-r11; push, pop */
+        { 3, { 0x0f, 0x92, 0xc1 } }, { 3, { 0x48, 0x39, 0x06 } }, { 4, { 0x48, 0x0f, 0x42, 0xd8 } }, { 3, { 0x48, 0x85, 0xc9 } },
+    };
+    unsigned x = seed, top;
+
+    E(k, 0x41, 0xbc);                       /* mov r12d, ROUNDS */
+    emit32(k, ROUNDS);
+    top = k->n;
+    for (unsigned n = 0; n < 40; n++) {
+        x = x * 1103515245 + 12345;
+        emit(k, step[x >> 16 & 15].b, step[x >> 16 & 15].n);
+        if (n % 9 == 8)
+            E(k, 0x70 + (x >> 20 & 15), 3, 0x48, 0x01, 0xc2);       /* jcc over add rdx, rax */
+    }
+    E(k, 0x9c, 0x41, 0x5d, 0x4d, 0x01, 0xee);   /* pushf; pop r13; add r14, r13 */
+    E(k, 0x41, 0xff, 0xcc, 0x0f, 0x85);     /* dec r12d; jnz top */
+    emit32(k, top - (k->n + 4));
+    E(k, 0xe6, RIG_EXIT, 0xf4, 0xeb, 0xfd);     /* out; 1: hlt; jmp 1b */
+}
+
+static void run_mixing(Rig *r, const Code *k, bool interrupts, uint64_t *sum)
+{
+    Storm s = { .c = r->c };
+    GThread *t;
+
+    rig_mode(r, RIG_64);
+    for (unsigned n = 0; n < 16; n++)
+        if (n != R_RSP)
+            r->c->gpr[n] = 0x123456789abcdefULL * (n + 1);
+    r->c->gpr[R_RSI] = RIG_DATA;
+    memset(r->m->ram->host + RIG_DATA, 0x5a, 64);
+    rig_put(r, RIG_CODE, k->b, k->n);
+    set_up_interrupts(r);
+    if (!interrupts)
+        x86_set_rflags(r->c, FL_1);
+    t = interrupts ? g_thread_new("storm", storm, &s) : NULL;
+    g_assert_true(rig_run(r, 60000));
+    s.stop = true;
+    if (t)
+        g_thread_join(t);
+    vcpu_lower(&r->c->vcpu, VCPU_IRQ_INTR);
+    *sum = 0;
+    for (unsigned n = 0; n < 16; n++) {
+        uint64_t v = r->c->gpr[n];
+
+        if (n == R_R14 || n == R_R13)
+            continue;                       /* show IF */
+        *sum = *sum * 31 + v;
+    }
+    *sum = *sum * 31 + r->c->gpr[R_R14] - (interrupts ? (uint64_t)ROUNDS * FL_IF : 0);
+}
+
+static void interrupts_change_nothing(gconstpointer engine)
+{
+    Rig *r = rig_new(engine, 1);
+    uint64_t want, got, taken = 0, n;
+
+    for (unsigned round = 0; round < 12; round++) {
+        Code k = { .n = 0 };
+
+        mixing_code(&k, round * 7 + 1);
+        run_mixing(r, &k, false, &want);
+        run_mixing(r, &k, true, &got);
+        memcpy(&n, r->m->ram->host + COUNT, 8);
+        taken += n;
+        g_assert_cmphex(got, ==, want);
+    }
+    g_test_message("%" G_GUINT64_FORMAT " interrupts", taken);
+    g_assert_cmpuint(taken, >, 10);
+    rig_free(r);
+}
+
+/* ---- address spaces ---- */
+
+enum { TABLES = 0x120000, FN = 0x600000 };      /* FN: linear address of a function that differs by space */
+
+static void put64(Rig *r, uint64_t at, uint64_t v) { rig_put(r, at, &v, 8); }
+
+/* Space s (0, 1): everything identity-mapped as in the rig, but FN's 4 KiB page leads to frame FN + s pages. */
+static uint64_t make_space(Rig *r, unsigned s, uint64_t flags)
+{
+    uint64_t base = TABLES + s * 0x4000;
+
+    put64(r, base, (base + 0x1000) | 7);
+    put64(r, base + 0x1000, (base + 0x2000) | 7);
+    for (uint64_t n = 0; n < 8; n++)
+        put64(r, base + 0x2000 + n * 8, n << 21 | 0x87);
+    put64(r, base + 0x2000 + 8 * (FN >> 21), (base + 0x3000) | 7);
+    for (uint64_t n = 0; n < 512; n++)
+        put64(r, base + 0x3000 + n * 8, (FN + n * 4096) | 7);
+    put64(r, base + 0x3000, (FN + s * 4096) | 7 | flags);
+    return base;
+}
+
+/* Calls FN in turn in two spaces, a thousand times each: eax counts 1 for the one, ecx 1 for the other. */
+static void same_address_in_two_spaces(gconstpointer engine)
+{
+    for (unsigned pcid = 0; pcid < 2; pcid++) {
+        Rig *r = rig_new(engine, 1);
+        uint64_t a, b;
+        Code k = { .n = 0 };
+        unsigned top;
+
+        rig_mode(r, RIG_64);
+        a = make_space(r, 0, 0);
+        b = make_space(r, 1, 0);
+        rig_put(r, FN, (const uint8_t[]){ 0xff, 0xc0, 0xc3 }, 3);              /* inc eax; ret */
+        rig_put(r, FN + 4096, (const uint8_t[]){ 0xff, 0xc1, 0xc3 }, 3);       /* inc ecx; ret */
+        E(&k, 0x31, 0xc0, 0x31, 0xc9, 0xba);        /* edx: rounds */
+        emit32(&k, 1000);
+        E(&k, 0x48, 0xbe);                          /* mov rsi, a; mov rdi, b */
+        a |= pcid ? 1ULL << 63 | 1 : 0;
+        b |= pcid ? 1ULL << 63 | 2 : 0;
+        emit(&k, &a, 8);
+        E(&k, 0x48, 0xbf);
+        emit(&k, &b, 8);
+        E(&k, 0xbb);
+        emit32(&k, FN);
+        top = k.n;
+        E(&k, 0x0f, 0x22, 0xde, 0xff, 0xd3, 0x0f, 0x22, 0xdf, 0xff, 0xd3, 0xff, 0xca, 0x0f, 0x85);    /* mov cr3, rsi; call rbx; mov cr3, rdi; call rbx; dec edx; jnz */
+        emit32(&k, top - (k.n + 4));
+        E(&k, 0xe6, RIG_EXIT, 0xf4);
+        rig_put(r, RIG_CODE, k.b, k.n);
+        r->c->cr3 = TABLES;
+        r->c->cr4 |= pcid ? CR4_PCIDE : 0;
+        x86_update_mode(r->c);
+        x86_tlb_flush_all(r->c);
+        g_assert_true(rig_run(r, 60000));
+        g_assert_cmpuint(r->c->gpr[R_RAX], ==, 1000);
+        g_assert_cmpuint(r->c->gpr[R_RCX], ==, 1000);
+        rig_free(r);
+    }
+}
+
+/* The page of FN is remapped and INVLPG makes it count at once; global or not. */
+static void remapped_code_after_invlpg(gconstpointer engine)
+{
+    for (unsigned g = 0; g < 2; g++) {
+        Rig *r = rig_new(engine, 1);
+        uint64_t base, pte = (FN | 7) | (g ? 0x100 : 0);
+        Code k = { .n = 0 };
+        unsigned top;
+
+        rig_mode(r, RIG_64);
+        base = make_space(r, 0, g ? 0x100 : 0);
+        rig_put(r, FN, (const uint8_t[]){ 0xff, 0xc0, 0xc3 }, 3);
+        rig_put(r, FN + 4096, (const uint8_t[]){ 0xff, 0xc1, 0xc3 }, 3);
+        E(&k, 0x31, 0xc0, 0x31, 0xc9, 0xba);
+        emit32(&k, 500);
+        E(&k, 0xbb);
+        emit32(&k, FN);
+        E(&k, 0x48, 0xbe);
+        emit(&k, &pte, 8);
+        top = k.n;
+        for (unsigned n = 0; n < 2; n++) {
+            E(&k, 0xff, 0xd3, 0x48, 0x81, 0xf6);    /* call rbx; xor rsi, 4096; mov [pte], rsi; invlpg [rbx] */
+            emit32(&k, 4096);
+            E(&k, 0x48, 0x89, 0x34, 0x25);
+            emit32(&k, base + 0x3000);
+            E(&k, 0x0f, 0x01, 0x3b);
+        }
+        E(&k, 0xff, 0xca, 0x0f, 0x85);
+        emit32(&k, top - (k.n + 4));
+        E(&k, 0xe6, RIG_EXIT, 0xf4);
+        rig_put(r, RIG_CODE, k.b, k.n);
+        r->c->cr3 = base;
+        r->c->cr4 |= CR4_PGE;
+        x86_update_mode(r->c);
+        x86_tlb_flush_all(r->c);
+        g_assert_true(rig_run(r, 60000));
+        g_assert_cmpuint(r->c->gpr[R_RAX], ==, 500);
+        g_assert_cmpuint(r->c->gpr[R_RCX], ==, 500);
+        rig_free(r);
+    }
+}
+
+/* ---- several processors ---- */
+
+/* Two CPUs count with LOCK INC at `var`. */
+static void count_locked(const char *engine, uint32_t var)
+{
+    enum { TIMES = 30000 };
+    Rig *r = rig_new(engine, 2);
+    uint32_t done = RIG_DATA + 0x2000, n, zero = 0;
+    Code k = { .n = 0 };
+
+    rig_put(r, var, &zero, 4);
+    rig_put(r, done, &zero, 4);
+    for (unsigned cpu = 0; cpu < 2; cpu++) {
+        rig_mode_cpu(r, cpu, RIG_64);
+        x86_cpu(g_ptr_array_index(r->m->vcpus, cpu))->gpr[R_RSP] = RIG_STACK - cpu * 0x1000;
+    }
+    E(&k, 0xb9);
+    emit32(&k, TIMES);
+    E(&k, 0xf0, 0xff, 0x04, 0x25);
+    emit32(&k, var);
+    E(&k, 0xff, 0xc9, 0x75, 0xf4, 0xf0, 0xff, 0x04, 0x25);
+    emit32(&k, done);
+    E(&k, 0x83, 0x3c, 0x25);
+    emit32(&k, done);
+    E(&k, 2, 0x75, 0xf6, 0xe6, RIG_EXIT, 0xf4);
+    rig_put(r, RIG_CODE, k.b, k.n);
+    g_assert_true(rig_run(r, 60000));
+    memcpy(&n, r->m->ram->host + var, 4);
+    g_assert_cmpuint(n, ==, 2 * TIMES);
+    rig_free(r);
+}
+static void locked_counts_are_exact(gconstpointer engine) { count_locked(engine, RIG_DATA + 0x100); }
+static void split_locked_counts_are_exact(gconstpointer engine)
+{
+    count_locked(engine, RIG_DATA + 0x13e);     /* across lines */
+    count_locked(engine, RIG_DATA + 0xffe);     /* across pages */
+}
+
+/*
+ * Each CPU writes the immediate of the other's function and waits until the other has run it: the
+ * value goes back and forth 300 times.
+ */
+static void cpus_patch_each_other(gconstpointer engine)
+{
+    enum { TIMES = 300, F = RIG_CODE + 0x800 };    /* F: function of CPU 0; F + 0x1000: of CPU 1 */
+    Rig *r = rig_new(engine, 2);
+    Code k = { .n = 0 };
+    unsigned top;
+
+    rig_mode(r, RIG_64);
+    rig_mode_cpu(r, 1, RIG_64);
+    for (unsigned cpu = 0; cpu < 2; cpu++) {
+        X86Cpu *c = x86_cpu(g_ptr_array_index(r->m->vcpus, cpu));
+
+        rig_put(r, F + cpu * 0x1000, (const uint8_t[]){ 0xb8, 0, 0, 0, 0, 0xc3 }, 6);
+        c->gpr[R_RSP] = RIG_STACK - cpu * 0x1000;
+        c->gpr[R_RBX] = F + cpu * 0x1000;               /* mine */
+        c->gpr[R_RSI] = F + !cpu * 0x1000 + 1;          /* the other's immediate */
+        c->gpr[R_RDX] = cpu;                            /* CPU 0 begins: it waits for 0, 2, 4 ... */
+    }
+    /* 1: call rbx; cmp eax, edx; jne 1b; lea ecx, [rdx+1]; mov [rsi], ecx; add edx, 2; cmp edx, 2*TIMES; jb 1b; */
+    top = k.n;
+    E(&k, 0xff, 0xd3, 0x39, 0xd0, 0x75, (uint8_t)-6, 0x8d, 0x4a, 1, 0x89, 0x0e, 0x83, 0xc2, 2, 0x81, 0xfa);
+    emit32(&k, 2 * TIMES);
+    E(&k, 0x0f, 0x82);
+    emit32(&k, top - (k.n + 4));
+    E(&k, 0xf7, 0xc2, 1, 0, 0, 0, 0x75, 0xfe, 0xe6, RIG_EXIT, 0xf4);      /* test edx, 1; jnz $ (CPU 1); out */
+    rig_put(r, RIG_CODE, k.b, k.n);
+    g_assert_true(rig_run(r, 60000));
+    g_assert_cmpuint(r->c->gpr[R_RDX], ==, 2 * TIMES);
+    rig_free(r);
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const engines[] = { "interp", "jit", "jit,exact=on" };
+    int rc;
+
+    g_test_init(&argc, &argv, NULL);
+    machine_lock();
+    for (unsigned n = 0; n < G_N_ELEMENTS(engines); n++) {
+        if (n && !accel_find("jit"))
+            continue;
+#define T(f) { g_autofree char *path = g_strdup_printf("/events/%s/" #f, engines[n]); \
+               g_test_add_data_func(path, engines[n], f); }
+        T(interrupts_change_nothing)
+        T(same_address_in_two_spaces)
+        T(remapped_code_after_invlpg)
+        T(locked_counts_are_exact)
+        T(split_locked_counts_are_exact)
+        T(cpus_patch_each_other)
+    }
+    rc = g_test_run();
+    machine_unlock();
+    return rc;
+}
