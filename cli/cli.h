@@ -34,7 +34,7 @@ typedef struct Cli {
     GPtrArray *chardevs, *blockdevs, *drives, *netdevs, *nets, *devices, *globals, *objects, *audiodevs,
               *fsdevs, *tpmdevs;
     GPtrArray *serials, *parallels, *debugcons, *monitors, *qmps, *mons, *vncs, *virtfs;
-    GPtrArray *option_roms, *acpitables, *add_fds, *ignored;
+    GPtrArray *add_fds, *ignored;
     GPtrArray *disks;           /* positional */
 
     char *display, *vga, *keyboard, *loadvm, *incoming, *gdb, *pidfile, *runas, *chroot, *seed, *icount;

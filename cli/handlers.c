@@ -252,6 +252,18 @@ bool opt_fw_cfg(Cli *cli, const char *arg, GError **err)
     return true;
 }
 
+bool opt_acpitable(Cli *cli, const char *arg, GError **err)
+{
+    push(&cli->cfg.acpitables, arg);
+    return true;
+}
+
+bool opt_option_rom(Cli *cli, const char *arg, GError **err)
+{
+    push(&cli->cfg.option_roms, arg);
+    return true;
+}
+
 bool opt_firmware_path(Cli *cli, const char *arg, GError **err)
 {
     if (is_help(arg))

@@ -229,6 +229,8 @@ void cli_clear(Cli *cli)
     g_hash_table_unref(cli->machine_opts);
     g_clear_pointer(&cli->cfg.smbios, g_ptr_array_unref);
     g_clear_pointer(&cli->cfg.fw_cfg, g_ptr_array_unref);
+    g_clear_pointer(&cli->cfg.acpitables, g_ptr_array_unref);
+    g_clear_pointer(&cli->cfg.option_roms, g_ptr_array_unref);
     g_clear_pointer(&cli->cfg.firmware_path, g_ptr_array_unref);
     g_clear_pointer(&cli->cfg.nics, g_ptr_array_unref);
     g_free(cli->machine_type);

@@ -13,7 +13,7 @@
 #define TABLES_FILE "etc/acpi/tables"
 #define RSDP_FILE "etc/acpi/rsdp"
 #define LOADER_FILE "etc/table-loader"
-enum { HEADER = 36, LOADER_ENTRY = 128, FILE_NAME = 56, MAX_TABLES = 8 };
+enum { HEADER = 36, LOADER_ENTRY = 128, FILE_NAME = 56, MAX_TABLES = 8 + PC_USER_TABLES };
 enum { CMD_ALLOCATE = 1, CMD_POINTER = 2, CMD_CHECKSUM = 3, ZONE_HIGH = 1, ZONE_FSEG = 2 };
 
 typedef struct AcpiBuild {
@@ -219,6 +219,18 @@ static void add_waet(AcpiBuild *b)
     table_end(b, at, true);
 }
 
+static void add_user_table(AcpiBuild *b, GBytes *table)
+{
+    gsize len;
+    const uint8_t *data = g_bytes_get_data(table, &len);
+    uint32_t at;
+
+    put_zeros(b->tables, -b->tables->len & 7);
+    at = b->tables->len;
+    g_byte_array_append(b->tables, data, len);
+    table_end(b, at, true);
+}
+
 static void add_rsdt(AcpiBuild *b)
 {
     GByteArray *t = b->tables;
@@ -258,6 +270,8 @@ static void build(AcpiBuild *b, Pc *pc)
     if (pc->hpet)
         add_hpet(b);
     add_waet(b);
+    for (unsigned i = 0; i < pc->acpi_tables->len; i++)
+        add_user_table(b, g_ptr_array_index(pc->acpi_tables, i));
     add_rsdt(b);
     /* Room for windows that are not there yet: sizes must not change between the two builds. */
     put_zeros(b->tables, 256);

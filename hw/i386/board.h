@@ -41,6 +41,7 @@ typedef struct MachineConfig {  /* strings are not owned by the board; NULL: def
     const char *name;           /* -name */
     GPtrArray *smbios;          /* char *: the text after -smbios; or NULL */
     GPtrArray *fw_cfg;          /* char *: the text after -fw_cfg; or NULL */
+    GPtrArray *acpitables, *option_roms;        /* char *: the texts after -acpitable and -option-rom; or NULL */
     const char *rtc_base;       /* "utc" (default), "localtime", "2006-06-17T16:01:21" */
     const char *rtc_clock;      /* "host" (default), "rt", "vm" */
 } MachineConfig;

@@ -11,7 +11,7 @@
 #include "hw/nvram/fw_cfg.h"
 #include "hw/pci/pci.h"
 
-enum { GSIS = 24 };
+enum { GSIS = 24, PC_USER_TABLES = 16 };
 
 typedef struct PcGsi {          /* one global system interrupt: PIC and I/O APIC inputs */
     IrqLine pic, ioapic;
@@ -26,6 +26,7 @@ typedef struct Pc {             /* Board.impl */
     RamBlock *bios;
     Region bios_high, bios_low;
     uint64_t below_4g, above_4g;
+    GPtrArray *acpi_tables;     /* of GBytes *: whole tables of the user */
     bool a20;
     bool smm, acpi, s3, s4;
     unsigned cpus, maxcpus;
@@ -43,6 +44,9 @@ bool pc_acpi_setup(Pc *pc, GError **err);
 bool pc_smbios_setup(Pc *pc, GError **err);
 /* firmware_log.c: the port SeaBIOS writes its messages to; tells the user that nothing boots. */
 void pc_firmware_log(Machine *m);
+/* user_tables.c: -acpitable into acpi_tables; -option-rom into fw_cfg. */
+bool pc_user_tables(Pc *pc, GError **err);
+bool pc_user_roms(Pc *pc, GError **err);
 /* kernel.c: -kernel, -initrd, -append: fw_cfg items and a boot ROM. */
 bool pc_kernel_setup(Pc *pc, GError **err);
 

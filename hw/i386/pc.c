@@ -489,7 +489,7 @@ bool pc_finish(Pc *pc, GError **err)
     set_cmos_floppies(pc);
     if (!pc->cfg.kernel && (pc->cfg.initrd || pc->cfg.append))
         return err_set(err, "%s needs -kernel", pc->cfg.initrd ? "-initrd" : "-append");
-    if (!add_boot_files(pc, err) || (pc->acpi && !pc_acpi_setup(pc, err)) || !pc_smbios_setup(pc, err))
+    if (!pc_user_tables(pc, err) || !pc_user_roms(pc, err) || !add_boot_files(pc, err) || (pc->acpi && !pc_acpi_setup(pc, err)) || !pc_smbios_setup(pc, err))
         return false;
     for (unsigned i = 0; pc->cfg.fw_cfg && i < pc->cfg.fw_cfg->len; i++) {
         if (!fw_cfg_add_user(pc->fw_cfg, g_ptr_array_index(pc->cfg.fw_cfg, i), err))
@@ -509,6 +509,7 @@ static void pc_free(void *data)
         region_destroy(&pc->bios_high);
         ram_block_free(pc->bios);
     }
+    g_clear_pointer(&pc->acpi_tables, g_ptr_array_unref);
     g_free(pc);
 }
 
