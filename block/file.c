@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include "block/block_int.h"
 #include "block/file_int.h"
+#include "util/fdset.h"
 #include "util/log.h"
 
 enum { MAX_PIECES = 64 };
@@ -365,11 +366,11 @@ static bool open_fd(BlockNode *n, FileNode *f, unsigned flags, GError **err)
     int mode = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (flags & BLOCK_NOCACHE ? O_DIRECT : 0);
     struct stat st;
 
-    f->fd = open(n->filename, mode | (flags & BLOCK_RDWR ? O_RDWR : O_RDONLY));
+    f->fd = fdset_open(n->filename, mode | (flags & BLOCK_RDWR ? O_RDWR : O_RDONLY), 0);
     if (f->fd < 0 && (flags & BLOCK_RDWR) && (flags & BLOCK_AUTO_RDONLY) &&
         (errno == EACCES || errno == EROFS || errno == EPERM)) {
         flags &= ~BLOCK_RDWR;
-        f->fd = open(n->filename, mode | O_RDONLY);
+        f->fd = fdset_open(n->filename, mode | O_RDONLY, 0);
     }
     if (f->fd < 0)
         return err_set_errno(err, errno, "Could not open '%s'", n->filename);

@@ -1,5 +1,6 @@
 /* files: back-ends on paths: file, named pipes, and a serial port of the host. */
 #include "chardev/chardev_int.h"
+#include "util/fdset.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,11 +38,11 @@ static bool file_open(Chardev *c, OptList *opts, GError **err)
         return false;
     if (!path)
         return err_set(err, "file needs path=");
-    out = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (append ? O_APPEND : O_TRUNC), 0666);
+    out = fdset_open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (append ? O_APPEND : O_TRUNC), 0666);
     if (out < 0)
         return err_set_errno(err, errno, "opening '%s'", path);
     if (input) {
-        in = open(input, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        in = fdset_open(input, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
         if (in < 0) {
             int e = errno;
 

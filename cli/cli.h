@@ -34,11 +34,11 @@ typedef struct Cli {
     GPtrArray *chardevs, *blockdevs, *drives, *netdevs, *nets, *devices, *globals, *objects, *audiodevs,
               *fsdevs, *tpmdevs;
     GPtrArray *serials, *parallels, *debugcons, *monitors, *qmps, *mons, *vncs, *virtfs;
-    GPtrArray *add_fds, *ignored;
+    GPtrArray *ignored, *no_effect;      /* options taken for the sake of scripts */
     GPtrArray *disks;           /* positional */
 
-    char *display, *vga, *keyboard, *loadvm, *incoming, *gdb, *pidfile, *runas, *chroot, *seed, *icount;
-    bool nographic, snapshot, daemonize, start_paused, no_reboot, no_shutdown, full_screen, sandbox;
+    char *display, *vga, *keyboard, *loadvm, *incoming, *gdb, *pidfile, *runas, *chroot, *icount, *sandbox;
+    bool nographic, snapshot, daemonize, start_paused, no_reboot, no_shutdown, full_screen;
     char *watchdog_action, *panic_action;
     int echr;                   /* -1: default */
 } Cli;
@@ -84,6 +84,8 @@ bool device_wanted(Cli *cli, const char *const *names);
 
 /* Builds, runs and takes down the machine; the process's exit code. */
 int cli_launch(Cli *cli);
+/* -sandbox's text (NULL: none) is checked and, asked to, comes into force for all threads. */
+bool cli_sandbox(const char *text, bool install, GError **err) MUST_CHECK;
 /* -daemonize: forks; the parent waits for cli_daemon_ready and exits. */
 bool cli_daemon_start(GError **err);
 void cli_daemon_ready(void);

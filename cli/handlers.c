@@ -1,5 +1,7 @@
 /* handlers: what each command line option means; form is checked here, meaning at launch. */
 #include "cli/cli.h"
+#include "util/fdset.h"
+#include "util/log.h"
 
 #include "chardev/chardev.h"
 #include "hw/core/device.h"
@@ -10,6 +12,7 @@
 #include "ui/display.h"
 #include "util/bytes.h"
 
+#include <limits.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -494,15 +497,26 @@ bool opt_echr(Cli *cli, const char *arg, GError **err)
 
 bool opt_sandbox(Cli *cli, const char *arg, GError **err)
 {
-    g_autoptr(OptList) l = optlist_parse(arg, "enable", err);
+    g_free(cli->sandbox);
+    cli->sandbox = g_strdup(arg);
+    return cli_sandbox(arg, false, err);
+}
 
-    if (!l || !optlist_bool(l, "enable", true, &cli->sandbox, err))
+bool opt_add_fd(Cli *cli, const char *arg, GError **err)
+{
+    g_autoptr(OptList) l = optlist_parse(arg, NULL, err);
+    uint64_t fd, set;
+
+    if (!l)
         return false;
-    optlist_str(l, "obsolete", NULL);
-    optlist_str(l, "elevateprivileges", NULL);
-    optlist_str(l, "spawn", NULL);
-    optlist_str(l, "resourcecontrol", NULL);
-    return optlist_check_unused(l, err);
+    if (!optlist_has(l, "fd") || !optlist_has(l, "set"))
+        return err_set(err, "fd= and set= are needed");
+    if (!optlist_uint(l, "fd", 0, INT_MAX, &fd, err) || !optlist_uint(l, "set", 0, UINT_MAX, &set, err))
+        return false;
+    if (fd < 3)
+        return err_set(err, "fd=%u: 0, 1 and 2 are the terminal's", (unsigned)fd);
+    optlist_str(l, "opaque", NULL);
+    return optlist_check_unused(l, err) && fdset_add(set, fd, err);
 }
 
 bool opt_gdb(Cli *cli, const char *arg, GError **err)

@@ -255,6 +255,8 @@ static bool start(Cli *cli, Machine *m, Services *s, GError **err)
     net_warn_unused(s);
     if (!drop_privileges(cli, err))
         return false;
+    if (!cli_sandbox(cli->sandbox, true, err))
+        return err_prefix(err, "-sandbox");
     cli_daemon_ready();
     if (!cli->start_paused)
         machine_start(m);

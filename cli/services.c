@@ -241,10 +241,10 @@ static bool refuse_missing(Cli *cli, GError **err)
         return err_set(err, "sharing folders (-virtfs, -fsdev) is not available");
     if (cli->tpmdevs->len)
         return err_set(err, "-tpmdev: no TPM is available");
+    for (unsigned i = 0; i < cli->no_effect->len; i++)
+        log_warn("%s has no effect", ((CliItem *)g_ptr_array_index(cli->no_effect, i))->option);
     if (cli->icount)
         log_warn("-icount is ignored: the guest clock follows real time");
-    if (cli->sandbox)
-        log_warn("-sandbox: no system call filter is installed");
     return true;
 }
 

@@ -294,10 +294,11 @@ JsonNode *qmp_object_del(Qmp *q, JsonObject *args, GError **err)
 
 static JsonNode *through_hmp(Qmp *q, char *line, int cpu, GError **err)
 {
-    g_autofree char *own = line, *text = hmp_run(q->m, line, cpu);
+    g_autofree char *text = hmp_run(q->m, line, cpu);
 
     if (*g_strchomp(text))
         err_set(err, "%s", g_str_has_prefix(text, "Error: ") ? text + 7 : text);
+    g_free(line);
     return NULL;
 }
 

@@ -28,13 +28,13 @@ void sse_finish_slow(X86Cpu *c, const FpStatus *st)
         unsigned k;                                                             \
                                                                                 \
         if (sse_fast(c)) {                                                      \
-            bool ok = true;                                                     \
+            unsigned ok = 1;    /* words: no branch between the tests */           \
                                                                                 \
             for (k = 0; k < count; k++) {                                       \
                 r->F[k] = a->F[k] op b->F[k];                                   \
                 ok &= fz##_plain(a->f[k]) & fz##_plain(b->f[k]) &               \
                       (fz##_normal(r->f[k]) |                                   \
-                       (fz##_zero(r->f[k]) & (zero_ok | fz##_zero(a->f[k]) | fz##_zero(b->f[k])))); \
+                       (fz##_zero(r->f[k]) & ((unsigned)zero_ok | fz##_zero(a->f[k]) | fz##_zero(b->f[k])))); \
             }                                                                   \
             if (__builtin_expect(ok, 1))                                        \
                 return;                                                         \

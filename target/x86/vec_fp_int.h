@@ -31,12 +31,12 @@ VEC_INLINE bool sse_fast(const X86Cpu *c)
 {
     return __FLT_EVAL_METHOD__ == 0 && (c->mxcsr & 0x7020) == 0x1020;
 }
-VEC_INLINE bool f32_zero(uint32_t v) { return !(v << 1); }
-VEC_INLINE bool f64_zero(uint64_t v) { return !(v << 1); }
-VEC_INLINE bool f32_normal(uint32_t v) { return (((v >> 23) + 1) & 0xff) >= 2; }
-VEC_INLINE bool f64_normal(uint64_t v) { return (((v >> 52) + 1) & 0x7ff) >= 2; }
-VEC_INLINE bool f32_plain(uint32_t v) { return f32_normal(v) || f32_zero(v); }
-VEC_INLINE bool f64_plain(uint64_t v) { return f64_normal(v) || f64_zero(v); }
+VEC_INLINE unsigned f32_zero(uint32_t v) { return !(v << 1); }
+VEC_INLINE unsigned f64_zero(uint64_t v) { return !(v << 1); }
+VEC_INLINE unsigned f32_normal(uint32_t v) { return (((v >> 23) + 1) & 0xff) >= 2; }
+VEC_INLINE unsigned f64_normal(uint64_t v) { return (((v >> 52) + 1) & 0x7ff) >= 2; }
+VEC_INLINE unsigned f32_plain(uint32_t v) { return f32_normal(v) || f32_zero(v); }
+VEC_INLINE unsigned f64_plain(uint64_t v) { return f64_normal(v) || f64_zero(v); }
 
 #define DEFINE_VEC(name) VEC_INLINE void op_##name(X86Cpu *c, const X86Insn *i, X86Vec *r, const X86Vec *a, const X86Vec *b, unsigned n)
 
