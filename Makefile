@@ -50,6 +50,9 @@ LIB_OBJS := $(call obj,$(LIB_SRCS))
 CLI_OBJS := $(call obj,$(CLI_SRCS))
 TESTS := $(patsubst %.c,$(B)/%,$(TEST_SRCS))
 
+# Every 64-bit host has CMPXCHG16B in practice, but compilers want to be told.
+EXTRA_target_x86_int_lock := $(if $(filter x86_64,$(HOST)),-mcx16)
+
 all: $(if $(CLI_SRCS),$(B)/quern,$(B)/libquern.a)
 $(B)/obj/%.o: $(SRCDIR)/%.c $(wildcard $(B)/config.mk)
 	@mkdir -p $(@D)

@@ -39,7 +39,6 @@ typedef struct Cli {
 
     char *display, *vga, *keyboard, *loadvm, *incoming, *gdb, *pidfile, *runas, *chroot, *icount, *sandbox;
     bool nographic, snapshot, daemonize, start_paused, no_reboot, no_shutdown, full_screen;
-    char *watchdog_action, *panic_action;
     int echr;                   /* -1: default */
 } Cli;
 

@@ -393,8 +393,7 @@ bool opt_watchdog_action(Cli *cli, const char *arg, GError **err)
         return err_set(err, "not a watchdog action%s%s%s", near ? " (did you mean '" : "", near ? near : "",
                        near ? "'?)" : "");
     }
-    g_free(cli->watchdog_action);
-    cli->watchdog_action = g_strdup(arg);
+    log_warn("no watchdog device is available: nothing asks for action '%s'", arg);
     return true;
 }
 
@@ -415,9 +414,16 @@ bool opt_action(Cli *cli, const char *arg, GError **err)
         cli->no_reboot = !strcmp(reboot, "shutdown");
     if (shutdown)
         cli->no_shutdown = !strcmp(shutdown, "pause");
+    if (reboot && strcmp(reboot, "shutdown") && strcmp(reboot, "reset"))
+        return err_set(err, "reboot=%s: it is reset or shutdown", reboot);
+    if (shutdown && strcmp(shutdown, "pause") && strcmp(shutdown, "poweroff"))
+        return err_set(err, "shutdown=%s: it is poweroff or pause", shutdown);
     if (panic) {
-        g_free(cli->panic_action);
-        cli->panic_action = g_strdup(panic);
+        CliItem *it = g_new0(CliItem, 1);
+
+        it->option = g_strdup("-action");
+        it->text = g_strdup_printf("pvpanic.action=%s", panic);
+        g_ptr_array_add(cli->globals, it);
     }
     return !watchdog || opt_watchdog_action(cli, watchdog, err);
 }

@@ -239,7 +239,5 @@ void cli_clear(Cli *cli)
     g_free(cli->vga);
     g_free(cli->gdb);
     g_free(cli->sandbox);
-    g_free(cli->watchdog_action);
-    g_free(cli->panic_action);
     g_ptr_array_unref(cli->strings);
 }

@@ -196,7 +196,9 @@ static void request(Machine *m, uint32_t bit)
 
 void machine_request_reset(Machine *m, MachineCause cause)
 {
-    m->reset_cause = cause;
+    /* The guest may run on for a moment, even into a triple fault: the first cause counts. */
+    if (!(atomic_load(&m->requests) & REQ_RESET))
+        m->reset_cause = cause;
     request(m, REQ_RESET);
 }
 

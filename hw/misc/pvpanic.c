@@ -14,11 +14,32 @@ typedef struct Pvpanic {
     Region io;
     uint32_t ioport;            /* properties */
     uint8_t events;
+    int action;
 } Pvpanic;
+
+enum { ACT_SHUTDOWN, ACT_PAUSE, ACT_NONE, ACT_FAIL };
+static const char *const actions[] = { "shutdown", "pause", "none", "exit-failure", NULL };
 
 static uint64_t pvpanic_read(void *opaque, uint64_t off, unsigned size)
 {
     return ((Pvpanic *)opaque)->events;
+}
+
+static void act(Pvpanic *s, int action)
+{
+    Machine *m = s->dev.machine;
+
+    machine_emit(m, EVENT_GUEST_PANICKED, action == ACT_PAUSE ? "{\"action\": \"pause\"}" :
+                 action == ACT_NONE ? "{\"action\": \"run\"}" : "{\"action\": \"poweroff\"}");
+    if (action == ACT_NONE)
+        return;
+    if (action == ACT_PAUSE) {
+        machine_request_stop(m, RUN_GUEST_PANICKED);
+        return;
+    }
+    if (action == ACT_FAIL)
+        m->exit_code = 1;
+    machine_request_shutdown(m, CAUSE_GUEST_PANIC);
 }
 
 static void pvpanic_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
@@ -29,11 +50,7 @@ static void pvpanic_write(void *opaque, uint64_t off, uint64_t val, unsigned siz
     val &= s->events;
     if (val & PANICKED) {
         log_info("the guest's kernel panicked");
-        machine_emit(m, EVENT_GUEST_PANICKED, "{\"action\": \"pause\"}");
-        if (m->no_shutdown)
-            machine_request_stop(m, RUN_GUEST_PANICKED);
-        else
-            machine_request_shutdown(m, CAUSE_GUEST_PANIC);
+        act(s, s->action == ACT_SHUTDOWN && m->no_shutdown ? ACT_PAUSE : s->action);
     } else if (val & CRASH_LOADED) {
         log_info("the guest's kernel panicked and goes on with its crash kernel");
     }
@@ -62,6 +79,7 @@ const DeviceClass pvpanic_class = {
     .size = sizeof(Pvpanic), .realize = pvpanic_realize,
     .props = (const PropDesc[]) {
         PROP_U32(Pvpanic, ioport, 0x505, "port"), PROP_U8(Pvpanic, events, PANICKED | CRASH_LOADED, "events understood"),
+        PROP_ENUM(Pvpanic, action, ACT_SHUTDOWN, actions, "what a panic does (-action panic=)"),
         PROP_END },
     .state = STATE_NONE("an event is reported at once"),
 };

@@ -105,7 +105,6 @@ uint64_t x86_cmpxchg_mem(X86Cpu *c, uint64_t va, unsigned size, bool lock, uint6
 }
 
 #if defined(__x86_64__)
-__attribute__((target("cx16")))
 static bool cas16(unsigned __int128 *p, unsigned __int128 *expect, unsigned __int128 desired)
 {
     unsigned __int128 old = __sync_val_compare_and_swap(p, *expect, desired);

@@ -15,6 +15,8 @@ check "did you mean 'usb'?" -machine pc,usv=on
 check "did you mean 'interp'?" -accel interpp
 check "No such file" -hda /nonexistent/disk
 check "did you mean 'iobase'?" -device isa-debugcon,iobas=1
+check "reset or shutdown" -action reboot=never
+check "one of" -device pvpanic,action=sleep
 check "no longer an option" -soundhw hda
 check "needs an argument" -kernel
 check "not a UUID" -uuid 1234
