@@ -17,7 +17,7 @@
 #ifndef KVM_EXIT_MEMORY_FAULT
 #define KVM_EXIT_MEMORY_FAULT 39
 #endif
-enum { HV_INVALID_HYPERCALL = 2, KVM_NO_SUCH_CALL = 1000, REFUSED_STEPS = 32, REFUSED_LOG = 3 };
+enum { HV_INVALID_HYPERCALL = 2, KVM_NO_SUCH_CALL = 1000, REFUSED_STEPS = 32 };
 
 typedef VcpuExit ExitFn(X86Cpu *c, struct kvm_run *r);
 
@@ -244,8 +244,8 @@ static VcpuExit run_refused(X86Cpu *c, struct kvm_run *r)
 
     if (!kvm_pull_now(c))
         return stop(c, "KVM refused an instruction");
-    if (vm->rescued++ < REFUSED_LOG)
-        trace(kvm_refused, "cpu=%d rip=%#llx", c->vcpu.index, (unsigned long long)c->rip);
+    vm->rescued++;
+    trace(kvm_refused, "cpu=%d rip=%#llx", c->vcpu.index, (unsigned long long)c->rip);
     why = soft_step(c, vm->irqchip == IRQCHIP_OFF ? REFUSED_STEPS : 1);
     k->push = PUSH_RUN;
     if (why == VCPU_EXIT_NONE && c->vcpu.halted && !c->vcpu.engine_waits)

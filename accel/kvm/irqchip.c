@@ -62,7 +62,7 @@ static bool create_split(KvmVm *vm, GError **err)
            err_set_errno(err, errno, "KVM cannot create its local APICs");
 }
 
-/* mode NULL: on where it is to be had. Before the first vcpu. */
+/* mode NULL: on where it is to be had and works. Before the first vcpu. */
 bool kvm_irqchip_init(KvmVm *vm, const char *mode, GError **err)
 {
     bool can = vm->caps.irqchip && vm->caps.routing && vm->caps.signal_msi && vm->caps.pit;
@@ -70,7 +70,7 @@ bool kvm_irqchip_init(KvmVm *vm, const char *mode, GError **err)
     g_mutex_init(&vm->route_lock);
     vm->routes = g_array_new(FALSE, TRUE, sizeof(Route));
     if (!mode)
-        mode = can ? "on" : "off";
+        mode = can && kvm_probe_apic(vm->sys, vm->dev) ? "on" : "off";
     if (g_str_equal(mode, "off"))
         return true;
     if (g_str_equal(mode, "split")) {

@@ -161,5 +161,7 @@ typedef struct KvmSpeed {       /* probe.c: what a host makes of guest code */
 } KvmSpeed;
 /* Runs a short ring-0 loop with the features guests use; false with a reason if it does not run or is slow. */
 bool kvm_probe_speed(const KvmSys *sys, int dev, KvmSpeed *speed, GError **err);
+/* Whether the kernel's local APICs work as such. */
+bool kvm_probe_apic(const KvmSys *sys, int dev);
 
 #endif

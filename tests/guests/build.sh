@@ -1,9 +1,9 @@
 #!/bin/sh
-# build.sh OUTDIR: builds the bare-metal guests into OUTDIR (multiboot ELF files).
+# build.sh OUTDIR: builds the bare-metal guests into OUTDIR: multiboot ELF files, and BIOS images that are the guest alone.
 set -e
 here=$(cd "$(dirname "$0")" && pwd); out=$1; mkdir -p "$out"
 flags="-m32 -march=i686 -O1 -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables -mgeneral-regs-only -fcf-protection=none -Wall -Wextra -Werror"
-for g in excp32 tasks32 v86; do
+for g in excp32 tasks32 v86 irq32 exits32; do
     [ -f "$here/$g.c" ] || continue
     gcc $flags -nostdlib -static -Wl,-T,"$here/guest.lds" -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments -o "$out/$g.elf" \
         "$here/start32.S" "$here/guest32.c" "$here/$g.c"
@@ -22,3 +22,17 @@ for g in vga16; do
     objcopy -O binary "$out/$g.elf16" "$out/$g.img"
     rm "$out/$g.elf16"
 done
+
+gcc -c -o "$out/rom.o" "$here/rom.S"
+objcopy -O binary -j .rom "$out/rom.o" "$out/rom.tail"
+for elf in "$out"/*.elf; do
+    rom=${elf%.elf}.rom
+    objcopy -O binary "$elf" "$out/body"
+    [ "$(stat -c %s "$out/body")" -le 64000 ] || continue
+    entry=0x$(readelf -h "$elf" | sed -n 's/.*Entry point address: *0x//p')
+    truncate -s 65020 "$out/body"
+    for shift in 0 8 16 24; do
+        printf "\\$(printf '%03o' $((entry >> shift & 255)))"
+    done | cat "$out/body" - "$out/rom.tail" > "$rom"
+done
+rm -f "$out/body" "$out/rom.o" "$out/rom.tail"
