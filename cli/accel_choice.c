@@ -18,9 +18,23 @@ char *cli_accel_help(void)
     return g_string_free(out, false);
 }
 
-static GHashTable *opts_table(OptList *l)
+static void from_machine(Cli *cli, GHashTable *t, const char *key)
+{
+    const char *v = g_hash_table_lookup(cli->machine_opts, key);
+
+    if (v)
+        g_hash_table_replace(t, g_strdup("kernel-irqchip"), g_strdup(v));
+}
+
+/* An engine's options: its own, and those that QEMU users give elsewhere. */
+static GHashTable *opts_table(Cli *cli, OptList *l)
 {
     GHashTable *t = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+
+    from_machine(cli, t, "kernel_irqchip");
+    from_machine(cli, t, "kernel-irqchip");
+    if (cli->cpu_pm)
+        g_hash_table_replace(t, g_strdup("cpu-pm"), g_strdup(cli->cpu_pm));
 
     for (unsigned i = 0; i < l->items->len; i++) {
         OptItem *it = g_ptr_array_index(l->items, i);
@@ -31,9 +45,9 @@ static GHashTable *opts_table(OptList *l)
     return t;
 }
 
-static bool try_create(Machine *m, const Accel *a, OptList *opts, GError **err)
+static bool try_create(Cli *cli, Machine *m, const Accel *a, OptList *opts, GError **err)
 {
-    g_autoptr(GHashTable) t = opts_table(opts);
+    g_autoptr(GHashTable) t = opts_table(cli, opts);
 
     m->accel = a;
     if (!a->create || a->create(m, t, err))
@@ -43,7 +57,7 @@ static bool try_create(Machine *m, const Accel *a, OptList *opts, GError **err)
 }
 
 /* The first of names that says it runs well here. */
-static bool try_group(Machine *m, const char *const *names, OptList *opts, bool tell, GError **err)
+static bool try_group(Cli *cli, Machine *m, const char *const *names, OptList *opts, bool tell, GError **err)
 {
     g_autoptr(GString) why = g_string_new(NULL);
 
@@ -53,7 +67,7 @@ static bool try_group(Machine *m, const char *const *names, OptList *opts, bool 
 
         if (!a)
             continue;
-        if (a->probe(&e) && try_create(m, a, opts, &e)) {
+        if (a->probe(&e) && try_create(cli, m, a, opts, &e)) {
             if (tell)
                 log_info("running the guest with %s (%s)%s%s", a->name, a->desc, why->len ? "; " : "", why->str);
             return true;
@@ -63,19 +77,11 @@ static bool try_group(Machine *m, const char *const *names, OptList *opts, bool 
     return err_set(err, "no engine can run a guest here%s%s", why->len ? ": " : "", why->str);
 }
 
-static bool try_wish(Machine *m, OptList *opts, GError **err)
+static bool unknown_engine(const char *name, GError **err)
 {
-    const char *name = optlist_str(opts, "accel", "auto");
-    const Accel *a = accel_find(name);
     g_autoptr(GPtrArray) names = g_ptr_array_new();
     const char *near;
 
-    if (!strcmp(name, "auto"))
-        return try_group(m, automatic, opts, true, err);
-    if (!strcmp(name, "tcg"))
-        return try_group(m, software, opts, false, err);
-    if (a)
-        return try_create(m, a, opts, err);
     for (const Accel *const *k = accel_list(); *k; k++)
         g_ptr_array_add(names, (char *)(*k)->name);
     g_ptr_array_add(names, (char *)"auto");
@@ -86,17 +92,66 @@ static bool try_wish(Machine *m, OptList *opts, GError **err)
                    near ? near : "", near ? "'?)" : "");
 }
 
+/* Adds what name stands for to a list of engines. */
+static bool add_names(GPtrArray *out, const char *name, GError **err)
+{
+    const char *const *more = !strcmp(name, "auto") ? automatic : !strcmp(name, "tcg") ? software : NULL;
+
+    if (!more && !accel_find(name))
+        return unknown_engine(name, err);
+    for (; more && *more; more++)
+        g_ptr_array_add(out, (char *)*more);
+    if (!more)
+        g_ptr_array_add(out, (char *)accel_find(name)->name);
+    return true;
+}
+
+/* One -accel. A single name is obeyed; a list, or one that others follow, takes what runs well. */
+static bool try_wish(Cli *cli, Machine *m, OptList *opts, bool obey, GError **err)
+{
+    const char *text = optlist_str(opts, "accel", "auto");
+    g_auto(GStrv) parts = g_strsplit(text, ":", -1);
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    bool software_only = !strcmp(text, "tcg");
+
+    for (char **p = parts; *p; p++) {
+        if (!add_names(names, *p, err))
+            return false;
+    }
+    if (obey && names->len == 1)
+        return try_create(cli, m, accel_find(g_ptr_array_index(names, 0)), opts, err);
+    g_ptr_array_add(names, NULL);
+    return try_group(cli, m, (const char *const *)names->pdata, opts, !software_only && obey, err);
+}
+
+static bool require_kvm(Cli *cli, Machine *m, GError **err)
+{
+    g_autoptr(OptList) none = optlist_new();
+    const Accel *kvm = accel_find("kvm");
+
+    for (unsigned i = 0; i < cli->accels->len; i++) {
+        OptList *l = g_ptr_array_index(cli->accels, i);
+
+        if (!strcmp(optlist_str(l, "accel", ""), "kvm"))
+            return kvm && try_create(cli, m, kvm, l, err);
+    }
+    return kvm ? try_create(cli, m, kvm, none, err) || err_prefix(err, "--require-kvm")
+               : err_set(err, "--require-kvm: this quern was built without KVM");
+}
+
 bool cli_choose_accel(Cli *cli, Machine *m, GError **err)
 {
     g_autoptr(OptList) none = optlist_new();
 
+    if (cli->require_kvm)
+        return require_kvm(cli, m, err);
     if (!cli->accels->len)
-        return try_group(m, automatic, none, true, err);
+        return try_group(cli, m, automatic, none, true, err);
     for (unsigned i = 0; i < cli->accels->len; i++) {
         bool last = i + 1 == cli->accels->len;
         g_autoptr(GError) e = NULL;
 
-        if (try_wish(m, g_ptr_array_index(cli->accels, i), &e)) {
+        if (try_wish(cli, m, g_ptr_array_index(cli->accels, i), last, &e)) {
             if (i)
                 log_info("running the guest with %s (%s)", m->accel->name, m->accel->desc);
             return true;

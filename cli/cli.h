@@ -23,7 +23,8 @@ typedef struct Cli {
     GPtrArray *strings;         /* owned char * that cfg points to */
     char *machine_type;
     GHashTable *machine_opts;
-    bool accel_given;
+    bool accel_given, require_kvm;
+    char *cpu_pm;               /* -overcommit cpu-pm=, or NULL */
     GPtrArray *accels;          /* OptList *: wishes in order; "accel" is the name */
     char *cpu;
     uint64_t ram_size;          /* 0: default */

@@ -141,6 +141,18 @@ bool opt_enable_kvm(Cli *cli, const char *arg, GError **err)
     return add_accel(cli, "kvm", err);
 }
 
+bool opt_overcommit(Cli *cli, const char *arg, GError **err)
+{
+    g_autoptr(OptList) l = optlist_parse(arg, NULL, err);
+
+    if (!l)
+        return false;
+    optlist_str(l, "mem-lock", NULL);
+    g_free(cli->cpu_pm);
+    cli->cpu_pm = g_strdup(optlist_str(l, "cpu-pm", NULL));
+    return optlist_check_unused(l, err) || err_prefix(err, "-overcommit");
+}
+
 bool opt_cpu(Cli *cli, const char *arg, GError **err)
 {
     X86Model *m;

@@ -33,7 +33,7 @@ static int launch(int argc, char **argv, bool want_kvm)
 
     cli_init(&cli);
     if (want_kvm)
-        g_ptr_array_add(cli.accels, optlist_parse("kvm", "accel", NULL));
+        g_ptr_array_add(cli.accels, optlist_parse("auto", "accel", NULL));
     switch (cli_parse(&cli, argc, argv, &err)) {
     case CLI_DONE:
         rc = EXIT_SUCCESS;

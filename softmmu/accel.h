@@ -15,6 +15,8 @@ struct Accel {
     const char *desc;
     /* Could this engine run a guest here, well? On false, *why tells a person why not. */
     bool (*probe)(GError **why);                                        /* (must) */
+    /* Everything worth knowing about this engine here, fact by fact ("quern doctor"); optional. */
+    void (*examine)(void (*fact)(void *opaque, const char *name, const char *value), void *opaque);
     bool (*create)(Machine *m, GHashTable *opts, GError **err);         /* opts: char* -> char* */
     void (*destroy)(Machine *m);
     bool (*vcpu_create)(Vcpu *v, GError **err);

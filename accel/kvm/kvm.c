@@ -239,7 +239,8 @@ static char *describe(Machine *m)
 }
 
 const Accel kvm_accel = {
-    .name = "kvm", .desc = "hardware virtualization through /dev/kvm", .probe = probe, .create = create,
+    .name = "kvm", .desc = "hardware virtualization through /dev/kvm", .probe = probe, .examine = kvm_examine,
+    .create = create,
     .destroy = destroy, .vcpu_create = vcpu_create, .vcpu_destroy = vcpu_destroy, .run = kvm_run, .kick = kick,
     .pull = kvm_pull, .push = kvm_push, .dirty_sync = kvm_dirty_sync, .describe = describe, .has_smm = has_smm,
     .irqchip = &kvm_irqchip, .events = &kvm_events, .debug = kvm_debug,

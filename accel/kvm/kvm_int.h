@@ -161,6 +161,8 @@ typedef struct KvmSpeed {       /* probe.c: what a host makes of guest code */
 } KvmSpeed;
 /* Runs a short ring-0 loop with the features guests use; false with a reason if it does not run or is slow. */
 bool kvm_probe_speed(const KvmSys *sys, int dev, KvmSpeed *speed, GError **err);
+/* For quern doctor (examine.c). */
+void kvm_examine(void (*fact)(void *opaque, const char *name, const char *value), void *opaque);
 /* Whether the kernel's local APICs work as such. */
 bool kvm_probe_apic(const KvmSys *sys, int dev);
 
