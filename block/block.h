@@ -83,6 +83,11 @@ typedef struct BlockPlace {
 BlockDev *block_drive_add(BlockGraph *g, GHashTable *opts, GError **err);
 /* As block_drive_add for the short options (-hda F, -cdrom F ...): extra is "if=ide,index=0". */
 BlockDev *block_drive_add_file(BlockGraph *g, const char *filename, const char *extra, GError **err);
+/*
+ * Which files names inside images may open (docs/block.md, "References inside images"): "any" regular file or block
+ * device (the default), only files "beside" the image or in folders below it, or "none". False for another name.
+ */
+bool block_graph_set_policy(BlockGraph *g, const char *policy);
 /* -snapshot: every drive and node opened after this gets a throw-away overlay. */
 void block_graph_set_snapshot(BlockGraph *g, bool on);
 /* Drives in the order they were made: NULL starts, NULL ends. */

@@ -13,7 +13,7 @@
 #include "block/graph_int.h"
 #include "util/log.h"
 
-enum { MAX_DEPTH = 64, PROBE_BYTES = 2048 };
+enum { MAX_DEPTH = 64, MAX_DEPTH_BESIDE = 16, PROBE_BYTES = 2048 };
 
 static const BlockDriver *const drivers[] = {
     &block_drv_raw, &block_drv_file, &block_drv_host_device, &block_drv_host_cdrom,
@@ -81,6 +81,18 @@ void block_graph_free(BlockGraph *g)
 BlockPool *block_graph_pool(BlockGraph *g) { return g->pool; }
 struct BlockDevs **block_graph_devs(BlockGraph *g) { return &g->devs; }
 void block_graph_set_snapshot(BlockGraph *g, bool on) { g->snapshot = on; }
+
+bool block_graph_set_policy(BlockGraph *g, const char *policy)
+{
+    static const char *const names[] = { "any", "beside", "none" };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (g_str_equal(policy, names[i])) {
+            g->refs = i;
+            return true;
+        }
+    return false;
+}
 
 /* ---- nodes ---- */
 BlockNode *block_node_new(BlockGraph *g, const BlockDriver *drv, const char *filename, unsigned flags)
@@ -433,14 +445,36 @@ char *block_resolve_name(const char *base, const char *name)
                                                                   : g_strdup_printf("%s/%s", dir, name);
 }
 
-/* A name found inside an image: plain path only. */
-static bool reference_ok(const char *owner, const char *name, GError **err)
+/* Is path, with all links followed, a regular file in the folder of owner or below it? */
+static bool lies_beside(const char *owner, const char *path)
 {
+    g_autofree char *folder = g_path_get_dirname(owner);
+    char *dir = realpath(folder, NULL), *file = realpath(path, NULL);
+    size_t n = dir ? strlen(dir) : 0;
+    struct stat st;
+    bool ok = dir && file && !strncmp(dir, file, n) && (file[n] == '/' || (n == 1 && *dir == '/')) &&
+              stat(file, &st) == 0 && S_ISREG(st.st_mode);
+
+    free(dir);
+    free(file);
+    return ok;
+}
+
+/* A name found inside an image: plain path only, and as the policy of the graph allows. */
+static bool reference_ok(BlockNode *n, const char *name, GError **err)
+{
+    const char *owner = n->filename;
+    g_autofree char *path = block_resolve_name(owner, g_str_has_prefix(name, "file:") ? name + 5 : name);
     const char *colon = strchr(name, ':'), *slash = strchr(name, '/');
 
     if (colon && (!slash || colon < slash) && g_access(name, F_OK) &&
         g_regex_match_simple("^(json|nbd|nbd\\+unix|http|https|ftp|ssh|fd|iscsi|rbd|nfs|gluster|fat|null-co):", name, 0, 0))
         return err_set(err, "'%s' refers to '%s': protocol names inside an image are refused", owner, name);
+    if (n->graph->refs == REFS_NONE)
+        return err_set(err, "'%s' refers to '%s': the image policy 'none' allows no second file", owner, name);
+    if (n->graph->refs == REFS_BESIDE && !lies_beside(owner, path))
+        return err_set(err, "'%s' refers to '%s': the image policy 'beside' allows only regular files in the folder of "
+                       "the image or below it", owner, name);
     return true;
 }
 
@@ -472,11 +506,15 @@ static bool open_backing(BlockNode *n, GHashTable *opts, unsigned flags, int dep
     }
     if (flags & (BLOCK_NO_BACKING | BLOCK_NO_IO) || (!n->backing_name && !g_hash_table_size(sub)))
         return true;
-    if (depth >= MAX_DEPTH)
-        return err_set(err, "'%s': more than %d layers of backing files", n->filename, MAX_DEPTH);
+    int max = n->graph->refs == REFS_ANY ? MAX_DEPTH : MAX_DEPTH_BESIDE;
+    if (depth >= max)
+        return err_set(err, "'%s': more than %d layers of backing files", n->filename, max);
     if (n->backing_name && !block_opts_get(sub, "driver") && !block_opts_get(sub, "file.filename")) {
-        if (!reference_ok(n->filename, n->backing_name, err))
+        if (!reference_ok(n, n->backing_name, err))
             return false;
+        if (n->graph->refs == REFS_BESIDE && !n->backing_format)
+            return err_set(err, "'%s' does not record the format of its backing file: the image policy 'beside' wants it",
+                           n->filename);
         path = block_resolve_name(n->filename, g_str_has_prefix(n->backing_name, "file:") ?
                                   n->backing_name + 5 : n->backing_name);
         if (stat(path, &st) == 0 && same_file(n, &st))
@@ -495,7 +533,7 @@ BlockNode *block_open_child(BlockNode *n, const char *name, unsigned flags, GErr
     const BlockDriver *drv;
     g_autoptr(GHashTable) none = block_opts_new();
 
-    if (!reference_ok(n->filename, name, err))
+    if (!reference_ok(n, name, err))
         return NULL;
     path = block_resolve_name(n->filename, name);
     drv = protocol_of(path, &rest, err);

@@ -10,6 +10,7 @@ struct BlockGraph {
     GList *owned;               /* nodes the graph holds a reference on (-blockdev) */
     unsigned next_id;
     bool snapshot;              /* -snapshot */
+    enum { REFS_ANY, REFS_BESIDE, REFS_NONE } refs;     /* what names inside images may open */
     BlockPool *pool;
     struct BlockAio *aio[3];    /* engines by FileAio, made at first use; machine lock */
     struct BlockDevs *devs;     /* drives and completions: dev.c */

@@ -243,13 +243,17 @@ static int set_stored(Qcow2 *s, uint64_t c, uint64_t from, uint64_t to)
 static int compare_counts(Walk *w, unsigned fix)
 {
     Qcow2 *s = w->s;
-    uint64_t top = MAX(w->n, (uint64_t)s->rt_size << s->rb_bits), end = 0;
+    /* Counts of a table can reach far past the end of the file: a damaged one must not keep us for hours. */
+    uint64_t near = (block_node_size(s->node->file) >> s->cluster_bits) + (1 << 20);
+    uint64_t top = MAX(w->n, MIN((uint64_t)s->rt_size << s->rb_bits, near)), end = 0;
     int ret = 0;
 
     for (uint64_t c = 0; c < top && !ret; c++) {
         uint64_t have, want = c < w->n ? w->cnt[c] : 0, i = c >> s->rb_bits;
-        if ((i >= s->rt_size || !s->rt[i]) && c >= w->n)
+        if ((i >= s->rt_size || !s->rt[i]) && c >= w->n) {
             c |= (1ULL << s->rb_bits) - 1;      /* a region without block: nothing stored */
+            continue;
+        }
         ret = qcow2_refcount_get(s, c, &have);
         if (ret)
             break;

@@ -38,7 +38,7 @@ typedef struct Cli {
     GPtrArray *ignored, *no_effect;      /* options taken for the sake of scripts */
     GPtrArray *disks;           /* positional */
 
-    char *display, *vga, *keyboard, *loadvm, *incoming, *gdb, *pidfile, *runas, *chroot, *icount, *sandbox;
+    char *display, *vga, *keyboard, *loadvm, *incoming, *image_policy, *gdb, *pidfile, *runas, *chroot, *icount, *sandbox;
     bool nographic, snapshot, daemonize, start_paused, no_reboot, no_shutdown, full_screen;
     int echr;                   /* -1: default */
 } Cli;

@@ -51,6 +51,8 @@ static bool add_short(Services *s, const char *option, const char *file, GError 
 bool block_options(Services *s, Cli *cli, GError **err)
 {
     block_graph_set_snapshot(s->block, cli->snapshot);
+    if (cli->image_policy && !block_graph_set_policy(s->block, cli->image_policy))
+        return err_set(err, "-image-policy %s is not known: use any, beside or none", cli->image_policy);
     for (unsigned i = 0; i < cli->blockdevs->len; i++) {
         CliItem *it = g_ptr_array_index(cli->blockdevs, i);
         g_autoptr(GHashTable) o = block_opts_parse(it->text, "driver", err);

@@ -66,6 +66,10 @@ bool img_common_opt(Img *m, int c, int *code)
         if (!m->json && strcmp(optarg, "human"))
             *code = img_fail(m, "--output must be used with human or json as argument.");
         return true;
+    case OPT_POLICY:
+        if (!block_graph_set_policy(m->g, optarg))
+            *code = img_fail(m, "--image-policy '%s' is not known: use any, beside or none", optarg);
+        return true;
     case OPT_OBJECT:
         *code = img_fail(m, "--object is not supported: no format here needs secrets");
         return true;
@@ -184,7 +188,8 @@ static int print_help(Img *m)
            "usage: %s command [command options]\n\nCommand syntax:\n", m->prog);
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         printf("  %s %s\n", verbs[i].name, verbs[i].usage);
-    printf("\nSupported formats:");
+    printf("\nEach command takes --image-policy=any|beside|none: which files a name inside an image may open.\n"
+           "\nSupported formats:");
     for (const char *const *f = block_formats(); *f; f++)
         printf(" %s", *f);
     printf("\n");

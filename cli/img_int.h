@@ -36,12 +36,12 @@ int img_bench(Img *m, int argc, char **argv);
 enum {                          /* long options without a letter */
     OPT_OUTPUT = 256, OPT_IMAGE_OPTS, OPT_BACKING_CHAIN, OPT_OBJECT, OPT_SIZE, OPT_PREALLOC, OPT_SHRINK,
     OPT_START, OPT_MAX_LENGTH, OPT_TARGET_IS_ZERO, OPT_TARGET_IMAGE_OPTS, OPT_SALVAGE, OPT_BITMAPS, OPT_PROGRESS,
-    OPT_HASH, OPT_PATTERN, OPT_FLUSH_INTERVAL, OPT_NO_DRAIN, OPT_FORCE, OPT_SKIP_BROKEN,
+    OPT_HASH, OPT_PATTERN, OPT_FLUSH_INTERVAL, OPT_NO_DRAIN, OPT_FORCE, OPT_SKIP_BROKEN, OPT_POLICY,
 };
 #define IMG_LONG_COMMON                                                                 \
     { "help", no_argument, NULL, 'h' }, { "output", required_argument, NULL, OPT_OUTPUT }, \
     { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS }, { "force-share", no_argument, NULL, 'U' }, \
-    { "object", required_argument, NULL, OPT_OBJECT }, { "quiet", no_argument, NULL, 'q' }
+    { "object", required_argument, NULL, OPT_OBJECT }, { "image-policy", required_argument, NULL, OPT_POLICY }, { "quiet", no_argument, NULL, 'q' }
 
 /* "prog: text" on stderr; returns 1. */
 int img_fail(Img *m, const char *fmt, ...) G_GNUC_PRINTF(2, 3);

@@ -22,7 +22,7 @@
 int nbd_main(int argc, char **argv);
 
 typedef struct Args {
-    const char *sock, *bind, *port, *fmt, *name, *desc, *cache, *pidfile, *snap;
+    const char *sock, *bind, *port, *fmt, *name, *desc, *cache, *pidfile, *snap, *policy;
     bool read_only, persistent, verbose, snapshot, image_opts, fork_off, unmap;
     unsigned shared;
     uint64_t offset;
@@ -160,7 +160,10 @@ static int run(const Args *a, const char *filename)
         setsid();
     }
     g = block_graph_new(NULL);
-    n = opts ? block_open(g, a->image_opts ? NULL : filename, opts, flags, &err) : NULL;
+    bool known = !a->policy || block_graph_set_policy(g, a->policy);
+    if (!known)
+        err_set(&err, "--image-policy '%s' is not known: use any, beside or none", a->policy);
+    n = known && opts ? block_open(g, a->image_opts ? NULL : filename, opts, flags, &err) : NULL;
     if (n && a->snap && !block_snapshot_load(n, a->snap, &err)) {
         block_node_unref(n);
         n = NULL;
@@ -183,7 +186,7 @@ static int run(const Args *a, const char *filename)
     return code;
 }
 
-enum { OPT_CACHE = 256, OPT_FORK, OPT_PID, OPT_IMAGE, OPT_DISCARD, OPT_DETECT, OPT_AIO };
+enum { OPT_CACHE = 256, OPT_FORK, OPT_PID, OPT_IMAGE, OPT_DISCARD, OPT_DETECT, OPT_AIO, OPT_POLICY };
 
 int nbd_main(int argc, char **argv)
 {
@@ -195,7 +198,8 @@ int nbd_main(int argc, char **argv)
         { "cache", required_argument, NULL, OPT_CACHE }, { "nocache", no_argument, NULL, 'n' }, { "fork", no_argument, NULL, OPT_FORK },
         { "pid-file", required_argument, NULL, OPT_PID }, { "image-opts", no_argument, NULL, OPT_IMAGE },
         { "discard", required_argument, NULL, OPT_DISCARD }, { "detect-zeroes", required_argument, NULL, OPT_DETECT },
-        { "aio", required_argument, NULL, OPT_AIO }, { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { NULL } };
+        { "aio", required_argument, NULL, OPT_AIO }, { "image-policy", required_argument, NULL, OPT_POLICY },
+        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { NULL } };
     Args a = { .bind = "127.0.0.1", .port = "10809", .shared = 1 };
     struct sigaction sa = { .sa_handler = on_stop };
     int c;
@@ -221,11 +225,13 @@ int nbd_main(int argc, char **argv)
         case OPT_PID: a.pidfile = optarg; break;
         case OPT_IMAGE: a.image_opts = true; break;
         case OPT_DISCARD: a.unmap = !strcmp(optarg, "unmap") || !strcmp(optarg, "on"); break;
+        case OPT_POLICY: a.policy = optarg; break;
         case OPT_DETECT: case OPT_AIO: break;   /* the defaults do as well */
         case 'V': printf("qemu-nbd 7.2.0 (quern)\n"); return 0;
         case 'h':
             printf("usage: quern nbd [-k socket | -b address -p port] [-r] [-f format] [-x name] [-D text] [-t] [-e n] [-s]\n"
-                   "                 [-l snapshot] [--cache=mode] [--discard=unmap] [--fork] [--pid-file=path] [--image-opts] file\n");
+                   "                 [-l snapshot] [--cache=mode] [--discard=unmap] [--fork] [--pid-file=path] [--image-opts]\n"
+                   "                 [--image-policy=any|beside|none] file\n");
             return 0;
         default: return 1;
         }

@@ -115,6 +115,16 @@ done
 $Q create -q -f qcow2 -u -b l2.qcow2 -F qcow2 l1.qcow2 1M; $Q create -q -f qcow2 -u -b l1.qcow2 -F qcow2 l2.qcow2 1M
 timeout 20 $Q convert -O raw l1.qcow2 l.raw 2>/dev/null; [ $? = 1 ] && ok "looping backing files are refused" || nok "looping backing files"
 [ ! -e l.raw ] && ok "no half file stays" || nok "half file"
+# image policy: what names inside images may open
+mkdir -p sub in; $Q create -q -f qcow2 sub/base.qcow2 1M; $Q create -q -f qcow2 -b "$PWD/sub/base.qcow2" -F qcow2 near.qcow2
+$Q create -q -f qcow2 -b ../sub/base.qcow2 -F qcow2 in/far.qcow2; ln -s "$PWD/sub/base.qcow2" in/link; $Q create -q -f qcow2 -b link -F qcow2 in/linked.qcow2
+check "policy beside: a folder below" $Q convert --image-policy=beside -O raw near.qcow2 p.raw
+$Q convert --image-policy=beside -O raw in/far.qcow2 p.raw 2>out.txt; [ $? = 1 ] && grep -q "policy 'beside'" out.txt && ok "policy beside: not elsewhere" || nok "policy beside"
+$Q convert --image-policy=beside -O raw in/linked.qcow2 p.raw 2>out.txt; [ $? = 1 ] && ok "policy beside: links are followed" || nok "policy beside: links"
+$Q convert --image-policy=none -O raw near.qcow2 p.raw 2>out.txt; [ $? = 1 ] && grep -q "policy 'none'" out.txt && ok "policy none" || nok "policy none"
+check "policy none: info opens no second file" $Q info --image-policy=none near.qcow2
+$Q create -q -f vmdk -o subformat=monolithicFlat in/f.vmdk 1M; $Q convert --image-policy=none -O raw in/f.vmdk p.raw 2>out.txt; [ $? = 1 ] && ok "policy none: VMDK extents" || nok "policy none: VMDK extents"
+$Q info --image-policy=some near.qcow2 2>out.txt; grep -q "any, beside or none" out.txt && ok "unknown policy" || nok "unknown policy"
 mkfifo pipe; $Q create -q -f qcow2 -u -b pipe -F raw f.qcow2 1M
 timeout 10 $Q convert -O raw f.qcow2 l.raw 2>/dev/null; [ $? = 1 ] && ok "a fifo is refused at once" || nok "fifo"
 $Q create -q -f qcow2 -u -b nbd:127.0.0.1:1 -F raw n.qcow2 1M
