@@ -244,7 +244,7 @@ static int compare_counts(Walk *w, unsigned fix)
 {
     Qcow2 *s = w->s;
     /* Counts of a table can reach far past the end of the file: a damaged one must not keep us for hours. */
-    uint64_t near = (block_node_size(s->node->file) >> s->cluster_bits) + (1 << 20);
+    uint64_t near = (block_node_size(s->node->file) >> s->cluster_bits) + (1 << 16);
     uint64_t top = MAX(w->n, MIN((uint64_t)s->rt_size << s->rb_bits, near)), end = 0;
     int ret = 0;
 
