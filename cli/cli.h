@@ -70,6 +70,8 @@ typedef struct Services {
     Speed speed;
 } Services;
 bool services_new(Services *s, Cli *cli, Machine *m, GError **err) MUST_CHECK;
+/* -object filter-...: after net_options, for they name a back-end. */
+bool services_filters(Services *s, Cli *cli, GError **err) MUST_CHECK;
 bool services_displays(Services *s, Cli *cli, GError **err) MUST_CHECK;
 bool services_monitors(Services *s, Cli *cli, GError **err) MUST_CHECK;
 void services_free(Services *s);

@@ -216,7 +216,8 @@ static bool build(Cli *cli, Machine *m, Services *s, X86Model **model, GError **
     bool none = cli->machine_type && !strcmp(cli->machine_type, "none");
 
     if (!read_name(cli, m, err) || !add_globals(cli, m, err) || !services_new(s, cli, m, err) ||
-        !block_options(s, cli, err) || !net_options(s, cli, err) || !pick_vga(cli, err))
+        !block_options(s, cli, err) || !net_options(s, cli, err) || !services_filters(s, cli, err) ||
+        !pick_vga(cli, err))
         return false;
     if (none) {
         m->accel = accel_find("null");

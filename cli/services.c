@@ -218,12 +218,17 @@ static bool make_ports(Services *s, Cli *cli, GError **err)
     return true;
 }
 
-static bool make_objects(Services *s, Cli *cli, GError **err)
+/* Network filters name a back-end, so they are made after those; back-ends and devices name the others. */
+static bool make_objects(Services *s, Cli *cli, bool filters, GError **err)
 {
     for (unsigned i = 0; i < cli->objects->len; i++) {
         CliItem *it = g_ptr_array_index(cli->objects, i);
         OptList *l = optlist_parse(it->text, "qom-type", err);
 
+        if (l && g_str_has_prefix(optlist_str(l, "qom-type", ""), "filter-") != filters) {
+            optlist_free(l);
+            continue;
+        }
         if (!l)
             return err_prefix(err, "-object");
         g_ptr_array_add(s->objects, l);
@@ -300,7 +305,12 @@ bool services_new(Services *s, Cli *cli, Machine *m, GError **err)
         return err_prefix(err, "-k");
     return refuse_missing(cli, err) && make_audiodevs(s, cli, err) && make_chardevs(s, cli, err) &&
            make_default_monitor(s, cli, err) && make_ports(s, cli, err) &&
-           make_objects(s, cli, err);
+           make_objects(s, cli, false, err);
+}
+
+bool services_filters(Services *s, Cli *cli, GError **err)
+{
+    return make_objects(s, cli, true, err);
 }
 
 /* --- monitors --- */

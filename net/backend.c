@@ -9,7 +9,7 @@ static const struct {
     const char *help;
 } types[] = {
     { "user", net_user_new, "user-mode network (NAT, DHCP, DNS, TFTP); needs no privileges" },
-    { "tap", net_tap_new, "host tap interface: ifname= or fd=, script=, downscript=" },
+    { "tap", net_tap_new, "host tap interface: ifname= or fd=, queues=, vnet_hdr=, script=, downscript=" },
     { "socket", net_socket_new, "link to another VM: listen=, connect=, mcast=, udp=" },
     { "stream", net_stream_new, "stream socket: server=, addr.type=inet|unix|fd, reconnect= (passt)" },
     { "dgram", net_dgram_new, "datagram socket: local.*, remote.*" },

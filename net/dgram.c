@@ -40,7 +40,9 @@ static char *dgram_describe(void *opaque)
     return g_strdup_printf("type=dgram,%s", ((DgramPort *)opaque)->text);
 }
 
-static const NetPortOps dgram_ops = { dgram_receive, dgram_writable, NULL, dgram_destroy, dgram_describe };
+static const NetPortOps dgram_ops = {
+    .receive = dgram_receive, .writable = dgram_writable, .destroy = dgram_destroy, .describe = dgram_describe,
+};
 
 /* A multicast destination joins its group and hears itself and others on this host. */
 static bool join_group(int fd, const NetAddr *dest, const char *localaddr, GError **err)

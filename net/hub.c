@@ -48,7 +48,7 @@ static char *hub_describe(void *opaque)
     return g_strdup_printf("type=hubport,hubid=%u", ((HubPort *)opaque)->hub->id);
 }
 
-static const NetPortOps hub_ops = { hub_receive, NULL, NULL, hub_destroy, hub_describe };
+static const NetPortOps hub_ops = { .receive = hub_receive, .destroy = hub_destroy, .describe = hub_describe };
 
 static Hub *hub_get(unsigned id)
 {

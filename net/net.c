@@ -1,8 +1,17 @@
 /* net: ports, plugging, bounded queues and delivery. */
 #include "net/net.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+
+typedef struct NetQueued {
+    NetOffload offload;
+    size_t len;
+    uint8_t data[];
+} NetQueued;
+
+static const NetOffload nothing;
 
 NetPort *net_port_new(const char *type, const char *id, const NetPortOps *ops, void *opaque)
 {
@@ -12,7 +21,8 @@ NetPort *net_port_new(const char *type, const char *id, const NetPortOps *ops, v
     p->id = g_strdup(id);
     p->ops = ops;
     p->opaque = opaque;
-    p->max_frame = 1522;
+    p->max_frame = p->max_frame6 = 1522;
+    p->queues = 1;
     g_queue_init(&p->queue);
     return p;
 }
@@ -36,6 +46,12 @@ static void tell_link(NetPort *p)
         p->ops->link_changed(p->opaque, net_port_link(p));
 }
 
+static void tell_takes(NetPort *p)
+{
+    if (p->peer && p->peer->ops->peer_takes)
+        p->peer->ops->peer_takes(p->peer->opaque, p->takes);
+}
+
 bool net_port_plug(NetPort *a, NetPort *b, GError **err)
 {
     if (a->peer || b->peer) {
@@ -47,7 +63,15 @@ bool net_port_plug(NetPort *a, NetPort *b, GError **err)
     b->peer = a;
     tell_link(a);
     tell_link(b);
+    tell_takes(a);
+    tell_takes(b);
     return true;
+}
+
+void net_port_set_takes(NetPort *p, unsigned takes)
+{
+    p->takes = takes;
+    tell_takes(p);
 }
 
 void net_port_unplug(NetPort *p)
@@ -78,19 +102,45 @@ bool net_port_link(const NetPort *p)
 
 void net_port_purge(NetPort *p)
 {
-    g_queue_clear_full(&p->queue, (GDestroyNotify)g_bytes_unref);
+    g_queue_clear_full(&p->queue, g_free);
+}
+
+unsigned net_offload_needs(const NetOffload *o)
+{
+    unsigned needs = o->flags & NET_NEEDS_CSUM ? NET_CAN_CSUM : 0;
+
+    if (o->gso_type & NET_GSO_ECN)
+        needs |= NET_CAN_ECN;
+    switch (o->gso_type & ~NET_GSO_ECN) {
+    case NET_GSO_NONE: return needs;
+    case NET_GSO_TCP4: return needs | NET_CAN_TCP4;
+    case NET_GSO_TCP6: return needs | NET_CAN_TCP6;
+    default: return UINT_MAX;
+    }
+}
+
+/* A frame may outlive the agreement it was queued under: what is no longer taken is lost. */
+static bool hand_over(NetPort *to, const uint8_t *frame, size_t len, const NetOffload *o)
+{
+    if (!o->flags && !o->gso_type)
+        return to->ops->receive(to->opaque, frame, len);
+    if (net_offload_needs(o) & ~to->takes || !to->ops->receive_offload) {
+        to->dropped++;
+        return true;
+    }
+    return to->ops->receive_offload(to->opaque, frame, len, o);
 }
 
 /* Tries the receiver; a receiver that sends from inside receive() sees `delivering` and is queued,
    so two ports that answer each other cannot recurse. */
-static bool deliver(NetPort *to, const uint8_t *frame, size_t len)
+static bool deliver(NetPort *to, const uint8_t *frame, size_t len, const NetOffload *o)
 {
     bool took;
 
-    if (to->delivering || !g_queue_is_empty(&to->queue))
+    if (to->delivering)
         return false;
     to->delivering = true;
-    took = to->ops->receive(to->opaque, frame, len);
+    took = hand_over(to, frame, len, o);
     to->delivering = false;
     if (took) {
         to->frames_in++;
@@ -99,9 +149,10 @@ static bool deliver(NetPort *to, const uint8_t *frame, size_t len)
     return took;
 }
 
-bool net_send(NetPort *from, const uint8_t *frame, size_t len)
+bool net_send_offload(NetPort *from, const uint8_t *frame, size_t len, const NetOffload *o)
 {
     NetPort *to = from->peer;
+    NetQueued *q;
 
     net_dump_frame(from, frame, len);
     if (!net_port_link(from) || len > NET_FRAME_MAX || len == 0) {
@@ -109,7 +160,7 @@ bool net_send(NetPort *from, const uint8_t *frame, size_t len)
         return true;
     }
     net_dump_frame(to, frame, len);
-    if (deliver(to, frame, len)) {
+    if (g_queue_is_empty(&to->queue) && deliver(to, frame, len, o)) {
         if (!g_queue_is_empty(&to->queue))
             net_port_ready(to);         /* frames queued while it was delivering */
         return true;
@@ -119,10 +170,19 @@ bool net_send(NetPort *from, const uint8_t *frame, size_t len)
         to->sender_blocked = true;
         return false;
     }
-    g_queue_push_tail(&to->queue, g_bytes_new(frame, len));
+    q = g_malloc(sizeof *q + len);
+    q->offload = *o;
+    q->len = len;
+    memcpy(q->data, frame, len);
+    g_queue_push_tail(&to->queue, q);
     if (to->queue.length >= NET_QUEUE_MAX / 2)
         to->sender_blocked = true;
     return !to->sender_blocked;
+}
+
+bool net_send(NetPort *from, const uint8_t *frame, size_t len)
+{
+    return net_send_offload(from, frame, len, &nothing);
 }
 
 bool net_sendv(NetPort *from, const struct iovec *iov, int iovcnt)
@@ -149,24 +209,14 @@ bool net_sendv(NetPort *from, const struct iovec *iov, int iovcnt)
 void net_port_ready(NetPort *p)
 {
     unsigned budget = NET_QUEUE_MAX;
+    NetQueued *q;
 
-    while (budget-- && !p->delivering && !g_queue_is_empty(&p->queue)) {
-        GBytes *b = g_queue_peek_head(&p->queue);
-        gsize len;
-        const uint8_t *data = g_bytes_get_data(b, &len);
-        bool took;
-
-        p->delivering = true;
-        took = p->ops->receive(p->opaque, data, len);
-        p->delivering = false;
-        if (!took)
+    while (budget-- && (q = g_queue_pop_head(&p->queue))) {
+        if (!deliver(p, q->data, q->len, &q->offload)) {
+            g_queue_push_head(&p->queue, q);
             return;
-        p->frames_in++;
-        p->bytes_in += len;
-        if (g_queue_peek_head(&p->queue) == b) {        /* not purged by the receiver */
-            g_queue_pop_head(&p->queue);
-            g_bytes_unref(b);
         }
+        g_free(q);
     }
     if (p->sender_blocked && p->queue.length < NET_QUEUE_MAX / 4) {
         p->sender_blocked = false;

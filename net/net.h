@@ -15,6 +15,15 @@
 
 enum { NET_FRAME_MAX = 65536 + 4096, NET_QUEUE_MAX = 256, NET_MAC_LEN = 6 };
 
+/* What a frame still needs done, in host byte order: the header virtio and Linux's tap share (virtio 1.2, 5.1.6). */
+typedef struct NetOffload {
+    uint8_t flags, gso_type;
+    uint16_t hdr_len, gso_size, csum_start, csum_offset;
+} NetOffload;
+enum { NET_NEEDS_CSUM = 1, NET_DATA_VALID = 2, NET_GSO_NONE = 0, NET_GSO_TCP4 = 1, NET_GSO_UDP = 3, NET_GSO_TCP6 = 4,
+       NET_GSO_ECN = 0x80 };
+enum { NET_CAN_CSUM = 1, NET_CAN_TCP4 = 2, NET_CAN_TCP6 = 4, NET_CAN_ECN = 8 };        /* NetPort.takes, .gives */
+
 typedef struct NetPort NetPort;
 typedef struct NetPortOps {
     /* Takes one whole frame, or returns false: busy now, will call net_port_ready() later. */
@@ -24,6 +33,9 @@ typedef struct NetPortOps {
     /* The other end came, went, or its link changed. Optional. */
     void (*link_changed)(void *opaque, bool up);
     void (*destroy)(void *opaque);      /* free opaque; the port is being freed */
+    /* The same for a frame that needs what o says; for ports whose `takes` is not 0. */
+    bool (*receive_offload)(void *opaque, const uint8_t *frame, size_t len, const NetOffload *o);
+    void (*peer_takes)(void *opaque, unsigned takes);   /* the other end's `takes` changed. Optional. */
     char *(*describe)(void *opaque);    /* "type=user,net=10.0.2.0,restrict=off"; caller frees. Optional. */
 } NetPortOps;
 
@@ -33,10 +45,14 @@ struct NetPort {
     const NetPortOps *ops;
     void *opaque;
     NetPort *peer;
-    size_t max_frame;           /* longest frame it takes: NICs segment longer ones (default 1522) */
+    size_t max_frame, max_frame6;       /* longest frame it takes (IPv6: the second): NICs segment longer
+                                           ones (default 1522) */
+    unsigned takes;             /* NET_CAN_*: frames it receives may need this; see net_port_set_takes */
+    unsigned gives;             /* NET_CAN_*: what its frames may need when the other end takes it */
+    unsigned queues;            /* queue pairs a card should offer */
     bool link_down;
     bool sender_blocked;        /* peer's net_send() returned false */
-    GQueue queue;               /* of GBytes: frames waiting for this port to become ready */
+    GQueue queue;               /* of NetQueued: frames waiting for this port to become ready */
     bool delivering;
     GPtrArray *dumps;           /* captures: net/dump.c */
     uint64_t frames_in, bytes_in, dropped;
@@ -52,6 +68,12 @@ bool net_port_link(const NetPort *p);           /* plugged, and both ends up */
 /* Sends from p to its peer. False: the peer's queue is full; stop until ops->writable.
    The frame was still queued or (without a peer, link down, oversized) dropped and counted. */
 bool net_send(NetPort *from, const uint8_t *frame, size_t len);
+/* A frame that needs what o says; only where net_peer_takes() says so. */
+bool net_send_offload(NetPort *from, const uint8_t *frame, size_t len, const NetOffload *o);
+unsigned net_offload_needs(const NetOffload *o);        /* NET_CAN_* bits; UINT_MAX: something unknown */
+static inline bool net_peer_takes(const NetPort *p, const NetOffload *o)
+{ return p->peer && !(net_offload_needs(o) & ~p->peer->takes); }
+void net_port_set_takes(NetPort *p, unsigned takes);
 bool net_sendv(NetPort *from, const struct iovec *iov, int iovcnt);
 /* The port can receive again: delivers what is queued, then wakes the peer. */
 void net_port_ready(NetPort *p);

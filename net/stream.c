@@ -116,7 +116,9 @@ static char *stream_describe(void *opaque)
                            s->framer ? "" : ",disconnected");
 }
 
-static const NetPortOps stream_ops = { stream_receive, stream_writable, NULL, stream_destroy, stream_describe };
+static const NetPortOps stream_ops = {
+    .receive = stream_receive, .writable = stream_writable, .destroy = stream_destroy, .describe = stream_describe,
+};
 
 static NetPort *stream_open(const char *id, const char *what, const NetAddr *addr, int fd, bool server,
                             unsigned reconnect_s, GError **err)

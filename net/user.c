@@ -30,6 +30,7 @@ typedef struct NetUser {
     GSource *source;
     GArray *fds;                /* of UserFd; the index is slirp's */
     uint32_t timeout_ms;
+    bool woken;                 /* the main loop comes by anyway */
     GPtrArray *forwards;        /* guestfwd streams */
     char *net_text;
     bool restricted;
@@ -93,6 +94,7 @@ static gboolean user_prepare(GSource *src, gint *timeout)
     NetUser *u = ((UserSource *)src)->u;
     uint32_t ms = UINT32_MAX;
 
+    u->woken = false;
     for (guint i = 0; i < u->fds->len; i++)
         g_array_index(u->fds, UserFd, i).wanted = false;
     slirp_pollfds_fill(u->slirp, &ms, add_poll, u);
@@ -229,7 +231,10 @@ static bool user_receive(void *opaque, const uint8_t *frame, size_t len)
         return true;
     }
     slirp_input(u->slirp, copy, len);
-    g_main_context_wakeup(NULL);        /* its descriptors may have changed */
+    if (!u->woken) {            /* its descriptors may have changed */
+        u->woken = true;
+        g_main_context_wakeup(NULL);
+    }
     return true;
 }
 
@@ -500,7 +505,7 @@ NetPort *net_user_new(const char *id, OptList *o, GError **err)
     u->net_text = g_steal_pointer(&net_text);
     u->restricted = restricted;
     u->port = net_port_new("user", id, &net_user_ops, u);
-    u->port->max_frame = 65535 + 14;    /* slirp ends TCP itself: whole bursts need no segmenting */
+    u->port->max_frame = 65535 + 14;    /* slirp ends TCP itself; over IPv6 it insists on 1500 bytes */
     u->slirp = slirp_new(&cfg, &callbacks, u);
     if (!u->slirp) {
         err_set(err, "the user-mode network refused its addresses");

@@ -1,7 +1,7 @@
 #!/bin/sh
 # make-initramfs: a busybox initramfs for boot tests, from Debian's busybox-static.
 # usage: make-initramfs.sh OUT [script [module...]]; script runs as part of /init (default: a shell on ttyS0);
-# EXTRA names files for its /lib; modules of the newest installed amd64 kernel are loaded first, with what they depend on.
+# EXTRA names files for its /lib, ROOT a folder that is copied into its root; modules of the newest installed amd64 kernel are loaded first, with what they depend on.
 set -eu
 out=$1 script=${2:-}
 shift; [ $# = 0 ] || shift
@@ -29,6 +29,7 @@ for m in "$@"; do
         echo "$name" >> "$dir/modules.list"
     done
 done
+[ -z "${ROOT:-}" ] || cp -a "$ROOT/." "$dir/"
 [ -z "$script" ] || cp "$script" "$dir/script"
 [ -z "${EXTRA:-}" ] || cp $EXTRA "$dir/lib/"
 (cd "$dir" && find . | cpio -o -H newc --quiet 2>/dev/null | gzip -1) > "$out"

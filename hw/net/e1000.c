@@ -660,7 +660,9 @@ static char *e1000_describe(void *opaque)
     return nic_describe("e1000", ((E1000 *)opaque)->nic.mac);
 }
 
-static const NetPortOps e1000_ops = { e1000_receive, e1000_writable, link_changed, NULL, e1000_describe };
+static const NetPortOps e1000_ops = {
+    .receive = e1000_receive, .writable = e1000_writable, .link_changed = link_changed, .describe = e1000_describe,
+};
 
 static bool e1000_realize(Device *dev, GError **err)
 {

@@ -56,7 +56,7 @@ bool nic_send_large(Nic *n, uint8_t *frame, size_t len, const Gso *g, bool loop,
 {
     const NetPort *peer = n->port->peer;
 
-    if (loop || !peer || peer->max_frame < len)
+    if (loop || !peer || g->kind == GSO_UDP || (g->kind == GSO_TCP6 ? peer->max_frame6 : peer->max_frame) < len)
         return gso_segment(frame, len, g, scratch, emit, opaque);
     gso_finish(frame, len, g);
     return emit(opaque, frame, len);

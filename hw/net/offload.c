@@ -6,7 +6,8 @@
 #include <string.h>
 
 enum { ETH = 14, VLAN = 4, TYPE_IP4 = 0x0800, TYPE_IP6 = 0x86dd, TYPE_VLAN = 0x8100, PROTO_TCP = 6, PROTO_UDP = 17,
-       TCP_FIN = 1, TCP_PSH = 8, TCP_FLAGS = 13, TCP_SEQ = 4, TCP_SUM = 16, UDP_LEN = 4, UDP_SUM = 6 };
+       TCP_FIN = 1, TCP_PSH = 8, TCP_FLAGS = 13, TCP_SEQ = 4, TCP_SUM = 16, UDP_LEN = 4, UDP_SUM = 6,
+       FRAG6 = 8, PROTO_FRAG6 = 44, IP4_MORE = 0x2000 };
 
 bool gso_parse(const uint8_t *f, size_t len, Gso *g)
 {
@@ -74,7 +75,41 @@ void gso_finish(uint8_t *f, size_t len, const Gso *g)
     st16_be(f + at, udp && !sum ? 0xffff : sum);
 }
 
-bool gso_segment(const uint8_t *f, size_t len, const Gso *g, uint8_t *scratch,
+/* A UDP datagram in IP fragments; the datagram's checksum must be complete (RFC 791 3.2, RFC 8200 4.5). */
+static bool fragment(const uint8_t *f, size_t len, const Gso *g, uint8_t *out,
+                     bool (*emit)(void *opaque, const uint8_t *frame, size_t len), void *opaque)
+{
+    bool v6 = f[g->l3] >> 4 == 6, ok = true;
+    size_t head = g->l4 + (v6 ? FRAG6 : 0), step = len - g->l4 > 65535 ? 0 : g->mss & ~7u, n;
+
+    for (size_t at = g->l4; step && at < len; at += n) {
+        bool more = len - at > step;
+        uint16_t off = at - g->l4;
+
+        n = MIN(step, len - at);
+        memcpy(out, f, g->l4);
+        memcpy(out + head, f + at, n);
+        if (v6) {
+            uint8_t *x = out + g->l4;
+
+            out[g->l3 + 6] = PROTO_FRAG6;
+            st16_be(out + g->l3 + 4, FRAG6 + n);
+            x[0] = PROTO_UDP;
+            x[1] = 0;
+            st16_be(x + 2, off | more);
+            st32_be(x + 4, net_sum(f + g->l4, 8, 0));   /* the same for all fragments of one datagram */
+        } else {
+            st16_be(out + g->l3 + 2, g->l4 - g->l3 + n);
+            st16_be(out + g->l3 + 6, off / 8 | (more ? IP4_MORE : 0));
+            st16_be(out + g->l3 + 10, 0);
+            st16_be(out + g->l3 + 10, net_sum_fold(net_sum(out + g->l3, g->l4 - g->l3, 0)));
+        }
+        ok &= emit(opaque, out, head + n);
+    }
+    return ok;
+}
+
+bool gso_segment(uint8_t *f, size_t len, const Gso *g, uint8_t *scratch,
                  bool (*emit)(void *opaque, const uint8_t *frame, size_t len), void *opaque)
 {
     uint32_t seq = ld32_be(f + g->l4 + TCP_SEQ);
@@ -82,8 +117,12 @@ bool gso_segment(const uint8_t *f, size_t len, const Gso *g, uint8_t *scratch,
     bool v6 = f[g->l3] >> 4 == 6, ok = true;
     size_t at = g->payload;
 
-    if (g->kind == GSO_UDP || !g->mss)
+    if (!g->mss)
         return true;
+    if (g->kind == GSO_UDP) {
+        gso_finish(f, len, g);
+        return fragment(f, len, g, scratch, emit, opaque);
+    }
     do {
         size_t n = MIN(g->mss, len - at);
         bool last = at + n == len;

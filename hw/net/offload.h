@@ -20,9 +20,10 @@ typedef struct Gso {
 bool gso_parse(const uint8_t *frame, size_t len, Gso *g);
 /*
  * Calls emit for each segment, headers rewritten and checksums complete. scratch has room for
- * payload + mss bytes. False when emit did (a full queue: the rest was still emitted).
+ * payload + mss + 8 bytes. UDP is cut into IP fragments of mss bytes. False when emit did (a full queue:
+ * the rest was still emitted).
  */
-bool gso_segment(const uint8_t *frame, size_t len, const Gso *g, uint8_t *scratch,
+bool gso_segment(uint8_t *frame, size_t len, const Gso *g, uint8_t *scratch,
                  bool (*emit)(void *opaque, const uint8_t *frame, size_t len), void *opaque);
 /* Sets IP length and all checksums of a frame that goes out whole. */
 void gso_finish(uint8_t *frame, size_t len, const Gso *g);

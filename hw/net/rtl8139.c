@@ -669,7 +669,9 @@ static char *rtl_describe(void *opaque)
     return nic_describe("rtl8139", ((Rtl8139 *)opaque)->reg + R_IDR);
 }
 
-static const NetPortOps port_ops = { rtl_receive, rtl_writable, link_changed, NULL, rtl_describe };
+static const NetPortOps port_ops = {
+    .receive = rtl_receive, .writable = rtl_writable, .link_changed = link_changed, .describe = rtl_describe,
+};
 
 static bool rtl_realize(Device *dev, GError **err)
 {
