@@ -1,5 +1,7 @@
 /*
  * code: the shared table of pages with code, and the handshake that makes stores to them visible.
+ *
+ * Also what makes stores visible to displays and migration again after they cleared dirty bits.
  */
 #include "accel/soft/code.h"
 
@@ -10,19 +12,59 @@ struct SoftCode {
     GHashTable *holders;        /* host page -> number of holds; lock */
 };
 
+/* ---- dirty bits that were cleared ---- */
+
+typedef struct Protect { RamBlock *rb; uint64_t off, len; } Protect;
+
+static bool has_block(Machine *m, RamBlock *rb)
+{
+    return rb == m->ram || g_ptr_array_find(m->ram_blocks, rb, NULL);
+}
+
+/*
+ * On the vcpu's thread. What was stored between clearing the bits and now left no mark: where the vcpu
+ * could store without one, the pages count as written once more.
+ */
+static void protect_now(Vcpu *v, void *opaque)
+{
+    g_autofree Protect *p = opaque;
+
+    if (has_block(v->machine, p->rb) && x86_tlb_protect(x86_cpu(v), p->rb, p->off, p->len))
+        ram_mark_written(p->rb, p->off, p->len);
+}
+
+static void on_protect(void *opaque, RamBlock *rb, uint64_t off, uint64_t len)
+{
+    SoftCode *s = opaque;
+    GPtrArray *vcpus = s->machine->vcpus;
+
+    if (!has_block(s->machine, rb))
+        return;                 /* another machine's */
+    for (unsigned n = 0; n < vcpus->len; n++) {
+        Protect *p = g_new(Protect, 1);
+
+        *p = (Protect) { rb, off, len };
+        vcpu_queue(g_ptr_array_index(vcpus, n), protect_now, p);
+    }
+}
+
 SoftCode *soft_code_new(Machine *m, SoftCodeWritten *written)
 {
+    RegionListener l = { .protect = on_protect };
     SoftCode *s = g_new0(SoftCode, 1);
 
     s->machine = m;
     s->written = written;
     g_mutex_init(&s->lock);
     s->holders = g_hash_table_new(NULL, NULL);
+    l.opaque = s;
+    addrspace_listen(&m->mem, &l);
     return s;
 }
 
 void soft_code_free(SoftCode *s)
 {
+    addrspace_unlisten(&s->machine->mem, s);
     g_hash_table_destroy(s->holders);
     g_mutex_clear(&s->lock);
     g_free(s);

@@ -124,8 +124,8 @@ void x86_tlb_flush_page_pcid(X86Cpu *c, uint64_t va, unsigned pcid);    /* non-g
 void x86_tlb_flush_nonglobal_all(X86Cpu *c);                            /* of every PCID */
 /* The A20 gate; for the board, on the vcpu's thread or stopped. */
 void x86_set_a20(X86Cpu *c, bool on);
-/* Withdraws fast-store permission (tag_w) for a RAM page / all pages: dirty logging, code pages. */
-void x86_tlb_protect(X86Cpu *c, RamBlock *rb, uint64_t off, uint64_t len);
+/* Withdraws fast-store permission (tag_w) for RAM pages: dirty logging, code pages. True: there was some. */
+bool x86_tlb_protect(X86Cpu *c, RamBlock *rb, uint64_t off, uint64_t len);
 
 /* Ports: permission checks are the caller's. Takes the machine lock. */
 uint32_t x86_in(X86Cpu *c, uint16_t port, unsigned size);

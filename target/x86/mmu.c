@@ -229,17 +229,17 @@ void x86_tlb_flush_page_pcid(X86Cpu *c, uint64_t va, unsigned pcid)
 
 static unsigned host_hash(uint64_t host_page) { return (unsigned)((host_page >> 12) % HOST_FILTER); }
 
-void x86_tlb_protect(X86Cpu *c, RamBlock *rb, uint64_t off, uint64_t len)
+bool x86_tlb_protect(X86Cpu *c, RamBlock *rb, uint64_t off, uint64_t len)
 {
     X86Mmu *m = c->mmu;
     uint64_t lo = (uint64_t)(uintptr_t)rb->host + (off & ~0xfffull);
     uint64_t n = ((off & 0xfff) + len + 0xfff) & ~0xfffull;
-    bool any = n > 64 * TLB_PAGE;
+    bool any = n > 64 * TLB_PAGE, withdrawn = false;
 
     for (uint64_t p = 0; !any && p < n; p += TLB_PAGE)
         any = bit_test(m->host_filter, host_hash(lo + p));
     if (!any)
-        return;
+        return false;
     c->tlb_gen++;
     for (unsigned b = 0; b < TLB_BANKS; b++)
         for (unsigned w = 0; w < TLB_WORDS; w++)
@@ -247,9 +247,12 @@ void x86_tlb_protect(X86Cpu *c, RamBlock *rb, uint64_t off, uint64_t len)
                 unsigned idx = w * 64 + (unsigned)__builtin_ctzll(bits);
                 TlbEntry *e = &c->tlb[b][idx];
 
-                if (e->host_page - lo < n)
+                if (e->host_page - lo < n) {
+                    withdrawn |= e->tag_w != tlb_invalid(idx);
                     e->tag_w = tlb_invalid(idx);
+                }
             }
+    return withdrawn;
 }
 
 void x86_set_a20(X86Cpu *c, bool on)

@@ -248,6 +248,32 @@ static void serializing_sees_other_store(gconstpointer engine)
     rig_free(r);
 }
 
+/* A display clears the mark of a page again and again; the same loop keeps storing there. */
+static void stores_after_clearing_are_marked(gconstpointer engine)
+{
+    Rig *r = rig_new(engine, 1);
+    Code k = { .n = 0 };
+    unsigned seen = 0;
+
+    E(&k, 0xff, 0x04, 0x25);                    /* 1: inc dword [RIG_DATA]; jmp 1b */
+    emit32(&k, RIG_DATA);
+    E(&k, 0xeb, 0xf7);
+    rig_mode(r, RIG_64);
+    rig_put(r, RIG_CODE, k.b, k.n);
+    r->c->vcpu.halted = false;
+    machine_start(r->m);
+    for (unsigned i = 0; i < 2000 && seen < 20; i++) {
+        seen += ram_test_and_clear_dirty(r->m->ram, RIG_DATA, 4096, RAM_DIRTY_VGA);
+        machine_loop_once(r->m, false);
+        machine_unlock();
+        g_usleep(1000);
+        machine_lock();
+    }
+    machine_stop(r->m, RUN_PAUSED);
+    g_assert_cmpuint(seen, ==, 20);
+    rig_free(r);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const engines[] = { "interp", "jit" };
@@ -268,6 +294,7 @@ int main(int argc, char **argv)
         T(device_store_ends_loop)
         T(other_cpu_patches_function)
         T(serializing_sees_other_store)
+        T(stores_after_clearing_are_marked)
         T(locked_counts_on_code_page_are_exact)
     }
     rc = g_test_run();

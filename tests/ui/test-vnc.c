@@ -189,6 +189,84 @@ static void resize_keeps_colours(void)
     server_free(s);
 }
 
+/* One message that may be right, half right or noise; its length. */
+static size_t hostile_message(uint8_t *b, size_t room)
+{
+    static const uint8_t types[] = { 0, 2, 3, 4, 5, 6, 8, 9, 10, 11, 248, 250, 251, 252, 255, 1, 7 };
+    static const int32_t encs[] = { 0, 1, 2, 4, 5, 6, 7, 16, 17, -223, -224, -239, -240, -232, -26, -256, -247, -308, -305, -257, -258 };
+    size_t n = g_test_rand_int_range(8, 24);
+
+    for (size_t i = 0; i < room; i++)
+        b[i] = g_test_rand_int() >> 7;
+    b[0] = types[g_test_rand_int_range(0, g_test_rand_int_range(0, 3) ? 5 : G_N_ELEMENTS(types))];
+    switch (b[0]) {
+    case 0:
+        b[4] = 8 << g_test_rand_int_range(0, 3);
+        return 20;
+    case 2:
+        b[2] = 0;
+        b[3] = g_test_rand_int_range(0, 12);
+        for (int i = 0; i < b[3]; i++)
+            st32_be(b + 4 + 4 * i, encs[g_test_rand_int_range(0, G_N_ELEMENTS(encs))]);
+        return 4 + 4 * b[3];
+    case 3:
+        return 10;
+    case 4:
+        return 8;
+    case 5:
+        return 6;
+    case 6:
+        st32_be(b + 4, n - 8);
+        return n;
+    default:
+        return n;
+    }
+}
+
+static void enter(int fd)
+{
+    uint8_t b[64], one = 1;
+
+    if (!get(fd, b, 12) || send(fd, "RFB 003.008\n", 12, MSG_NOSIGNAL) != 12 || !get(fd, b, 2) ||
+        send(fd, &one, 1, MSG_NOSIGNAL) != 1 || !get(fd, b, 4) || send(fd, &one, 1, MSG_NOSIGNAL) != 1 || !get(fd, b, 24))
+        return;
+    (void)!get(fd, b, MIN(ld32_be(b + 20), sizeof b));
+}
+
+/* Viewers that say anything, while the screen changes its size and contents. */
+static void hostile_viewers(void)
+{
+    Server *s = server_new("");
+    int64_t end = g_get_monotonic_time() + 2500000;
+
+    for (unsigned turn = 0; g_get_monotonic_time() < end; turn++) {
+        uint8_t b[256], sink[65536];
+        int fd = join(s);
+
+        if (turn % 4)
+            enter(fd);
+        for (int i = 0; i < 60; i++) {
+            size_t n = hostile_message(b, sizeof b);
+
+            if (send(fd, b, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+                break;
+            if (i % 8 == 0) {
+                console_resize(s->con, 8 + (turn * 37 + i) % 900, 8 + (turn * 11 + i) % 700);
+                console_damage(s->con, 0, 0, 2000, 2000);
+                g_main_context_iteration(NULL, FALSE);
+                while (recv(fd, sink, sizeof sink, MSG_DONTWAIT) > 0)
+                    ;
+                g_usleep(500);
+            }
+        }
+        console_resize(s->con, 320, 200);
+        for (int i = 0; i < 5; i++)
+            g_main_context_iteration(NULL, FALSE);
+        close(fd);
+    }
+    server_free(s);
+}
+
 /* A client that goes away after each byte of a whole conversation. */
 static void cut_connections_do_no_harm(void)
 {
@@ -255,6 +333,61 @@ static void page_opens_once_and_guards_its_socket(void)
     console_free(con);
 }
 
+static int join_port(int port)
+{
+    struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    if (connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Frames of any kind, length and mask behind a right and a wrong upgrade. */
+static void hostile_websockets(void)
+{
+    static const char upgrade[] = "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nOrigin: http://x\r\n"
+        "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: binary\r\n\r\n";
+    int port = 20000 + getpid() % 20000;
+    g_autofree char *spec = g_strdup_printf("127.0.0.1:%d,websocket=%d", port - 5900, port + 1);
+    Ui *ui = ui_new();
+    Console *con = console_new(ui, "VGA", NULL, NULL);
+    g_autoptr(GError) err = NULL;
+    int64_t end = g_get_monotonic_time() + 1500000;
+
+    if (!display_open_vnc(ui, spec, &err)) {
+        g_test_skip(err->message);
+        end = 0;
+    }
+    while (g_get_monotonic_time() < end) {
+        int fd = join_port(port + 1);
+        uint8_t b[300], sink[4096];
+
+        g_assert_cmpint(fd, >=, 0);
+        (void)!send(fd, upgrade, sizeof upgrade - 1 - (g_test_rand_int_range(0, 4) ? 0 : g_test_rand_int_range(1, 150)), MSG_NOSIGNAL);
+        g_usleep(2000);
+        for (int i = 0; i < 20; i++) {
+            size_t n = hostile_message(b + 14, 200), head = 6;
+
+            b[14 - head] = 0x80 | (g_test_rand_int_range(0, 3) ? 2 : g_test_rand_int_range(0, 16));
+            b[15 - head] = g_test_rand_int_range(0, 4) ? 0x80 | n : g_test_rand_int();
+            memset(b + 16 - head, 0, 4);
+            if (i == 0)
+                memcpy(b + 14, "RFB 003.008\n", 12);
+            if (send(fd, b + 14 - head, n + head, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+                break;
+            while (recv(fd, sink, sizeof sink, MSG_DONTWAIT) > 0)
+                ;
+            g_main_context_iteration(NULL, FALSE);
+        }
+        close(fd);
+    }
+    ui_free(ui);
+    console_free(con);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -262,6 +395,8 @@ int main(int argc, char **argv)
     g_test_add_func("/vnc/password", password_locks_until_set);
     g_test_add_func("/vnc/resize", resize_keeps_colours);
     g_test_add_func("/vnc/cuts", cut_connections_do_no_harm);
+    g_test_add_func("/vnc/hostile", hostile_viewers);
+    g_test_add_func("/vnc/hostile-websockets", hostile_websockets);
     g_test_add_func("/vnc/page", page_opens_once_and_guards_its_socket);
     return g_test_run();
 }
