@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <unistd.h>
 #include "cli/img.h"
+#include <getopt.h>
 #include "cli/img_int.h"
 
 typedef struct Verb { const char *name; int (*fn)(Img *, int, char **); const char *usage; } Verb;
@@ -54,35 +55,103 @@ int img_bad_usage(Img *m)
     return 1;
 }
 
-bool img_common_opt(Img *m, int c, int *code)
+static const struct option long_options[] = {
+    { "help", no_argument, NULL, 'h' }, { "output", required_argument, NULL, OPT_OUTPUT }, { "quiet", no_argument, NULL, 'q' },
+    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS }, { "force-share", no_argument, NULL, 'U' },
+    { "object", required_argument, NULL, OPT_OBJECT }, { "image-policy", required_argument, NULL, OPT_POLICY },
+    { "shrink", no_argument, NULL, OPT_SHRINK }, { "preallocation", required_argument, NULL, OPT_PREALLOC },
+    { "force", no_argument, NULL, OPT_FORCE }, { "backing-chain", no_argument, NULL, OPT_BACKING_CHAIN },
+    { "start-offset", required_argument, NULL, OPT_START }, { "max-length", required_argument, NULL, OPT_MAX_LENGTH },
+    { "size", required_argument, NULL, OPT_SIZE }, { "pattern", required_argument, NULL, OPT_PATTERN },
+    { "flush-interval", required_argument, NULL, OPT_FLUSH_INTERVAL }, { "no-drain", no_argument, NULL, OPT_NO_DRAIN },
+    { "target-image-opts", no_argument, NULL, OPT_TARGET_IMAGE_OPTS }, { "target-is-zero", no_argument, NULL, OPT_TARGET_IS_ZERO },
+    { "bitmaps", no_argument, NULL, OPT_BITMAPS }, { "salvage", no_argument, NULL, OPT_SALVAGE },
+    { "progress", required_argument, NULL, OPT_PROGRESS }, { "hash", required_argument, NULL, OPT_HASH },
+    { "skip-broken-bitmaps", no_argument, NULL, OPT_SKIP_BROKEN }, { NULL } };
+
+/* An option all verbs share; -1: go on. */
+static int common_option(Img *m, int c)
 {
-    *code = -1;
     switch (c) {
-    case 'q': m->quiet = true; return true;
-    case 'U': m->force_share = true; return true;
-    case OPT_IMAGE_OPTS: m->image_opts = true; return true;
+    case 'q': m->quiet = true; return -1;
+    case 'U': m->force_share = true; return -1;
+    case OPT_IMAGE_OPTS: m->image_opts = true; return -1;
     case OPT_OUTPUT:
         m->json = g_str_equal(optarg, "json");
         if (!m->json && strcmp(optarg, "human"))
-            *code = img_fail(m, "--output must be used with human or json as argument.");
-        return true;
+            return img_fail(m, "--output must be used with human or json as argument.");
+        return -1;
     case OPT_POLICY:
         if (!block_graph_set_policy(m->g, optarg))
-            *code = img_fail(m, "--image-policy '%s' is not known: use any, beside or none", optarg);
-        return true;
-    case OPT_OBJECT:
-        *code = img_fail(m, "--object is not supported: no format here needs secrets");
-        return true;
+            return img_fail(m, "--image-policy '%s' is not known: use any, beside or none", optarg);
+        return -1;
+    case OPT_OBJECT: return img_fail(m, "--object is not supported: no format here needs secrets");
     case 'h':
         printf("usage: %s %s %s\n", m->prog, m->verb, m->usage);
-        *code = 0;
-        return true;
+        return 0;
     case '?':
-    case ':':
-        *code = img_bad_usage(m);
-        return true;
+    case ':': return img_bad_usage(m);
+    default:
+        for (const struct option *o = long_options; o->name; o++)
+            if (o->val == c)
+                fprintf(stderr, "%s: '%s' does not take --%s\n", m->prog, m->verb, o->name);
+        return img_bad_usage(m);
     }
-    return false;
+}
+
+static bool add_create_opts(Img *m, ImgCreateOpts *o, const char *text)
+{
+    GError *err = NULL;
+    GHashTableIter it;
+    gpointer k, v;
+
+    o->any = true;
+    o->help |= g_str_equal(text, "help") || g_str_equal(text, "?");
+    if (o->help)
+        return true;
+    g_autoptr(GHashTable) more = block_opts_parse(text, NULL, &err);
+    if (!more) {
+        img_error(m, err);
+        return false;
+    }
+    g_hash_table_iter_init(&it, more);
+    while (g_hash_table_iter_next(&it, &k, &v))
+        block_opts_set(o->opts, k, v);
+    return true;
+}
+
+static int take_option(Img *m, const ImgOpt *o)
+{
+    switch (o->kind) {
+    case IMG_TEXT: *(const char **)o->to = optarg; break;
+    case IMG_FLAG: *(bool *)o->to = true; break;
+    case IMG_SIZE:
+        if (!block_parse_size(optarg, o->to, NULL))
+            return img_fail(m, "Invalid number '%s'", optarg);
+        break;
+    case IMG_CREATE: return add_create_opts(m, o->to, optarg) ? -1 : 1;
+    case IMG_UNUSED: break;
+    }
+    return -1;
+}
+
+int img_options(Img *m, int argc, char **argv, const ImgOpt *table, unsigned count)
+{
+    g_autoptr(GString) letters = g_string_new("hqU");
+    int c, code = -1;
+
+    for (unsigned i = 0; i < count; i++)
+        if (table[i].c < 256)
+            g_string_append_printf(letters, "%c%s", table[i].c, table[i].kind == IMG_FLAG ? "" : ":");
+    while (code < 0 && (c = getopt_long(argc, argv, letters->str, long_options, NULL)) != -1) {
+        unsigned i = 0;
+        while (i < count && table[i].c != c)
+            i++;
+        code = i < count ? take_option(m, &table[i]) : common_option(m, c);
+    }
+    if (m->quiet)
+        m->progress = false;
+    return code;
 }
 
 BlockNode *img_open(Img *m, const char *name, const char *fmt, const char *cache, unsigned flags)
@@ -111,25 +180,6 @@ BlockNode *img_open(Img *m, const char *name, const char *fmt, const char *cache
     if (!n)
         img_error(m, err);
     return n;
-}
-
-bool img_wants_help(const char *text) { return g_str_equal(text, "help") || g_str_equal(text, "?"); }
-
-bool img_add_opts(Img *m, GHashTable *opts, const char *text)
-{
-    GError *err = NULL;
-    g_autoptr(GHashTable) more = block_opts_parse(text, NULL, &err);
-    GHashTableIter it;
-    gpointer k, v;
-
-    if (!more) {
-        img_error(m, err);
-        return false;
-    }
-    g_hash_table_iter_init(&it, more);
-    while (g_hash_table_iter_next(&it, &k, &v))
-        block_opts_set(opts, k, v);
-    return true;
 }
 
 int img_print_create_help(Img *m, const char *fmt)

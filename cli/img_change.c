@@ -4,9 +4,6 @@
 #include <errno.h>
 #include "cli/img_int.h"
 
-static const struct option long_change[] = { IMG_LONG_COMMON, { "shrink", no_argument, NULL, OPT_SHRINK },
-    { "preallocation", required_argument, NULL, OPT_PREALLOC }, { "force", no_argument, NULL, OPT_FORCE }, { NULL } };
-
 /* ---- create ---- */
 /* The size of an image without size= is that of its backing file; also checks that it opens. */
 static int size_from_backing(Img *m, const char *filename, GHashTable *opts, bool unsafe)
@@ -46,32 +43,27 @@ static int size_from_backing(Img *m, const char *filename, GHashTable *opts, boo
 int img_create(Img *m, int argc, char **argv)
 {
     g_autoptr(GHashTable) opts = block_opts_new();
-    const char *fmt = "raw";
+    ImgCreateOpts create = { .opts = opts };
+    const char *fmt = "raw", *backing = NULL, *backing_fmt = NULL;
     g_autofree char *shown = NULL;
-    bool unsafe = false, help = false;
+    bool unsafe = false;
     GError *err = NULL;
-    int c, code;
+    int code;
 
-    while ((c = getopt_long(argc, argv, "hF:b:f:o:qu", long_change, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code;
-        } else if (c == 'F') {
-            block_opts_set(opts, "backing_fmt", optarg);
-        } else if (c == 'b') {
-            block_opts_set(opts, "backing_file", optarg);
-        } else if (c == 'f') {
-            fmt = optarg;
-        } else if (c == 'u') {
-            unsafe = true;
-        } else if (c == 'o') {
-            help |= img_wants_help(optarg);
-            if (!help && !img_add_opts(m, opts, optarg))
-                return 1;
-        }
-    }
-    if (help)
+    const ImgOpt table[] = {
+        { 'F', IMG_TEXT, &backing_fmt }, { 'b', IMG_TEXT, &backing }, { 'f', IMG_TEXT, &fmt }, { 'o', IMG_CREATE, &create },
+        { 'u', IMG_FLAG, &unsafe },
+    };
+
+    code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code;
+    if (create.help)
         return img_print_create_help(m, fmt);
+    if (backing)
+        block_opts_set(opts, "backing_file", backing);
+    if (backing_fmt)
+        block_opts_set(opts, "backing_fmt", backing_fmt);
     if (optind >= argc)
         return img_fail(m, "Expecting image file name"), img_bad_usage(m);
     const char *filename = argv[optind++];
@@ -111,23 +103,18 @@ int img_resize(Img *m, int argc, char **argv)
     bool shrink = false;
     uint64_t arg, size, old;
     GError *err = NULL;
-    int c, code;
+    int code;
 
     if (argc < 3)
         return img_fail(m, "Not enough arguments"), img_bad_usage(m);
     char *text = argv[--argc];          /* "-10M" is a size, not options */
-    while ((c = getopt_long(argc, argv, "f:hq", long_change, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code;
-        } else if (c == 'f') {
-            fmt = optarg;
-        } else if (c == OPT_SHRINK) {
-            shrink = true;
-        } else if (c == OPT_PREALLOC) {
-            prealloc = optarg;
-        }
-    }
+    const ImgOpt table[] = {
+        { 'f', IMG_TEXT, &fmt }, { OPT_SHRINK, IMG_FLAG, &shrink }, { OPT_PREALLOC, IMG_TEXT, &prealloc },
+    };
+
+    code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code;
     if (optind != argc - 1)
         return img_fail(m, "Expecting image file name and size"), img_bad_usage(m);
     char sign = *text == '+' || *text == '-' ? *text++ : 0;
@@ -160,29 +147,26 @@ int img_resize(Img *m, int argc, char **argv)
 }
 
 /* ---- snapshot ---- */
-
-
 int img_snapshot(Img *m, int argc, char **argv)
 {
-    const char *name = NULL;
+    const char *create = NULL, *apply = NULL, *drop = NULL;
     GError *err = NULL;
-    int c, code, what = 0;
-    bool ok = true;
+    bool ok = true, list = false;
+    int code;
 
-    while ((c = getopt_long(argc, argv, "la:c:d:hqU", long_change, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code;
-            continue;
-        }
-        if (what)
-            return img_fail(m, "Cannot mix '-l', '-a', '-c', '-d'");
-        what = c;
-        name = optarg;
-    }
+    const ImgOpt table[] = {
+        { 'l', IMG_FLAG, &list }, { 'a', IMG_TEXT, &apply }, { 'c', IMG_TEXT, &create }, { 'd', IMG_TEXT, &drop },
+    };
+
+    code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code;
+    if (list + !!apply + !!create + !!drop > 1)
+        return img_fail(m, "Cannot mix '-l', '-a', '-c', '-d'");
     if (optind != argc - 1)
         return img_fail(m, "Expecting one image file name"), img_bad_usage(m);
-    what = what ? what : 'l';
+    const char *name = create ? create : apply ? apply : drop;
+    int what = create ? 'c' : apply ? 'a' : drop ? 'd' : 'l';
     BlockNode *n = img_open(m, argv[optind], NULL, NULL, what == 'l' ? BLOCK_NO_IO | BLOCK_NO_BACKING : BLOCK_RDWR | BLOCK_UNMAP);
     if (!n)
         return 1;
@@ -218,6 +202,25 @@ static int read_or_zero(BlockNode *n, uint64_t off, uint8_t *buf, uint64_t len)
     return ret;
 }
 
+/* Without reading: how far from off both sides surely show zeroes; *bytes is cut to that. */
+static bool both_zero(BlockNode *a, BlockNode *b, uint64_t off, uint64_t *bytes)
+{
+    BlockNode *side[] = { a, b };
+    uint64_t n = *bytes;
+
+    for (int i = 0; i < 2; i++) {
+        uint64_t size = side[i] ? block_node_size(side[i]) : 0;
+        BlockStatus st;
+        if (off >= size)
+            continue;
+        if (block_status_above(side[i], NULL, off, MIN(n, size - off), &st, NULL) || !st.zero)
+            return false;
+        n = MIN(n, st.bytes);
+    }
+    *bytes = n;
+    return true;
+}
+
 /* Whatever shows differently through new_base gets its own cluster in n. */
 static int rebase_copy(Img *m, BlockNode *n, BlockNode *new_base)
 {
@@ -228,8 +231,9 @@ static int rebase_copy(Img *m, BlockNode *n, BlockNode *new_base)
 
     for (uint64_t off = 0; off < size && !ret; ) {
         BlockStatus st;
-        ret = block_status(n, off, MIN(size - off, CHUNK), &st);
-        if (!ret && !st.allocated) {
+        ret = block_status(n, off, size - off, &st);
+        if (!ret && !st.allocated && !both_zero(old, new_base, off, &st.bytes)) {
+            st.bytes = MIN(st.bytes, CHUNK);
             ret = read_or_zero(old, off, a, st.bytes);
             ret = ret ? ret : read_or_zero(new_base, off, b, st.bytes);
             for (uint64_t o = 0; o < st.bytes && !ret; o += unit) {
@@ -279,28 +283,16 @@ int img_rebase(Img *m, int argc, char **argv)
 {
     const char *fmt = NULL, *cache = NULL, *base = NULL, *base_fmt = NULL;
     bool unsafe = false;
-    int c, code;
+    int code;
 
-    while ((c = getopt_long(argc, argv, "hf:F:b:upt:T:qU", long_change, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code;
-        } else if (c == 'f') {
-            fmt = optarg;
-        } else if (c == 'F') {
-            base_fmt = optarg;
-        } else if (c == 'b') {
-            base = optarg;
-        } else if (c == 'u') {
-            unsafe = true;
-        } else if (c == 'p') {
-            m->progress = true;
-        } else if (c == 't') {
-            cache = optarg;
-        }
-    }
-    if (m->quiet)
-        m->progress = false;
+    const ImgOpt table[] = {
+        { 'f', IMG_TEXT, &fmt }, { 'F', IMG_TEXT, &base_fmt }, { 'b', IMG_TEXT, &base }, { 'u', IMG_FLAG, &unsafe },
+        { 'p', IMG_FLAG, &m->progress }, { 't', IMG_TEXT, &cache }, { 'T', IMG_UNUSED, NULL },
+    };
+
+    code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code;
     if (optind != argc - 1)
         return img_fail(m, "Expecting one image file name"), img_bad_usage(m);
     if (!base)
@@ -399,27 +391,16 @@ int img_commit(Img *m, int argc, char **argv)
     BlockNode *base_node = NULL;
     bool drop = false, deep;
     GError *err = NULL;
-    int c, code;
+    int code;
 
-    while ((c = getopt_long(argc, argv, "f:ht:b:dpqr:", long_change, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code;
-        } else if (c == 'f') {
-            fmt = optarg;
-        } else if (c == 't') {
-            cache = optarg;
-        } else if (c == 'b') {
-            base = optarg;
-            drop = true;
-        } else if (c == 'd') {
-            drop = true;
-        } else if (c == 'p') {
-            m->progress = true;
-        }
-    }
-    if (m->quiet)
-        m->progress = false;
+    const ImgOpt table[] = {
+        { 'f', IMG_TEXT, &fmt }, { 't', IMG_TEXT, &cache }, { 'b', IMG_TEXT, &base }, { 'd', IMG_FLAG, &drop },
+        { 'p', IMG_FLAG, &m->progress }, { 'r', IMG_UNUSED, NULL },
+    };
+
+    code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code;
     if (optind != argc - 1)
         return img_fail(m, "Expecting one image file name"), img_bad_usage(m);
     BlockNode *top = open_layers(m, argv[optind], fmt, cache, base, &deep, &base_node);
@@ -427,7 +408,7 @@ int img_commit(Img *m, int argc, char **argv)
         return 1;
     code = commit_copy(m, top, base_node);
     img_progress_end(m);
-    if (!code && !drop && !deep && !block_make_empty(top, &err)) {
+    if (!code && !drop && !base && !deep && !block_make_empty(top, &err)) {
         err_prefix(&err, "Could not empty %s", argv[optind]);
         code = img_error(m, err);
     }
@@ -441,33 +422,23 @@ int img_commit(Img *m, int argc, char **argv)
 int img_amend(Img *m, int argc, char **argv)
 {
     g_autoptr(GHashTable) opts = block_opts_new();
+    ImgCreateOpts create = { .opts = opts };
     const char *fmt = NULL, *cache = NULL;
-    bool force = false, help = false, any = false;
+    bool force = false;
     GError *err = NULL;
-    int c, code;
+    int code;
 
-    while ((c = getopt_long(argc, argv, "ho:f:t:pq", long_change, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code;
-        } else if (c == 'f') {
-            fmt = optarg;
-        } else if (c == 't') {
-            cache = optarg;
-        } else if (c == OPT_FORCE) {
-            force = true;
-        } else if (c == 'p') {
-            m->progress = true;
-        } else if (c == 'o') {
-            any = true;
-            help |= img_wants_help(optarg);
-            if (!help && !img_add_opts(m, opts, optarg))
-                return 1;
-        }
-    }
-    if (!any)
+    const ImgOpt table[] = {
+        { 'f', IMG_TEXT, &fmt }, { 't', IMG_TEXT, &cache }, { OPT_FORCE, IMG_FLAG, &force }, { 'p', IMG_FLAG, &m->progress },
+        { 'o', IMG_CREATE, &create },
+    };
+
+    code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code;
+    if (!create.any)
         return img_fail(m, "Must specify options (-o)"), img_bad_usage(m);
-    if (help)
+    if (create.help)
         return img_print_create_help(m, fmt ? fmt : "qcow2");
     if (optind != argc - 1)
         return img_fail(m, "Expecting one image file name"), img_bad_usage(m);

@@ -36,12 +36,6 @@ typedef struct Convert {
     int64_t json_last;
 } Convert;
 
-static const struct option long_convert[] = { IMG_LONG_COMMON,
-    { "target-image-opts", no_argument, NULL, OPT_TARGET_IMAGE_OPTS }, { "target-is-zero", no_argument, NULL, OPT_TARGET_IS_ZERO },
-    { "bitmaps", no_argument, NULL, OPT_BITMAPS }, { "salvage", no_argument, NULL, OPT_SALVAGE },
-    { "progress", required_argument, NULL, OPT_PROGRESS }, { "hash", required_argument, NULL, OPT_HASH },
-    { "skip-broken-bitmaps", no_argument, NULL, OPT_SKIP_BROKEN }, { NULL } };
-
 static void fail_at(Convert *cv, int ret, const char *what, uint64_t off)
 {
     g_mutex_lock(&cv->lock);
@@ -254,68 +248,38 @@ typedef struct Args {
     GHashTable *opts;
 } Args;
 
-static int bad_number(Img *m, const char *text, GError **err)
-{
-    g_clear_error(err);
-    return img_fail(m, "Invalid number '%s'", text);
-}
-
 static int parse_args(Img *m, Args *a, int argc, char **argv)
 {
-    GError *err = NULL;
-    int c, code;
+    ImgCreateOpts create = { .opts = a->opts };
+    bool copy_range = false, bitmaps = false;
+    const ImgOpt table[] = {
+        { 'f', IMG_TEXT, &a->fmt }, { 'O', IMG_TEXT, &a->out_fmt }, { 'B', IMG_TEXT, &a->backing }, { 'b', IMG_TEXT, &a->backing },
+        { 'F', IMG_TEXT, &a->backing_fmt }, { 'C', IMG_FLAG, &copy_range }, { 'c', IMG_FLAG, &a->compress }, { 'l', IMG_TEXT, &a->snap },
+        { 'p', IMG_FLAG, &m->progress }, { 't', IMG_TEXT, &a->cache }, { 'T', IMG_TEXT, &a->src_cache }, { 'n', IMG_FLAG, &a->no_create },
+        { 'W', IMG_FLAG, &a->out_of_order }, { 'S', IMG_SIZE, &a->sparse }, { 'm', IMG_SIZE, &a->threads }, { 'r', IMG_SIZE, &a->rate },
+        { 'o', IMG_CREATE, &create }, { OPT_TARGET_IMAGE_OPTS, IMG_FLAG, &a->target_opts }, { OPT_TARGET_IS_ZERO, IMG_FLAG, &a->is_zero },
+        { OPT_SALVAGE, IMG_FLAG, &a->salvage }, { OPT_PROGRESS, IMG_TEXT, &a->progress }, { OPT_HASH, IMG_TEXT, &a->hash },
+        { OPT_BITMAPS, IMG_FLAG, &bitmaps }, { OPT_SKIP_BROKEN, IMG_FLAG, &bitmaps },
+    };
+    uint64_t threads = a->threads;
 
-    while ((c = getopt_long(argc, argv, "hf:O:B:F:CcUo:l:S:pt:T:qnm:Wr:b:", long_convert, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code;
-            continue;
-        }
-        switch (c) {
-        case 'f': a->fmt = optarg; break;
-        case 'O': a->out_fmt = optarg; break;
-        case 'B': case 'b': a->backing = optarg; break;
-        case 'F': a->backing_fmt = optarg; break;
-        case 'C': break;                /* the copy is as fast without */
-        case 'c': a->compress = true; break;
-        case 'l': a->snap = g_str_has_prefix(optarg, "snapshot.name=") ? optarg + 14 :
-                            g_str_has_prefix(optarg, "snapshot.id=") ? optarg + 12 : optarg; break;
-        case 'p': m->progress = true; break;
-        case 't': a->cache = optarg; break;
-        case 'T': a->src_cache = optarg; break;
-        case 'n': a->no_create = true; break;
-        case 'W': a->out_of_order = true; break;
-        case 'S':
-            if (!block_parse_size(optarg, &a->sparse, &err))
-                return bad_number(m, optarg, &err);
-            if (a->sparse % 512)
-                return img_fail(m, "Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to 2147483136. Select 0 to disable sparse detection (fully allocates output).");
-            break;
-        case 'm':
-            if (!block_parse_size(optarg, &a->threads, &err) || a->threads < 1 || a->threads > 16)
-                return img_fail(m, "Invalid number of coroutines. Allowed number of coroutines is between 1 and 16");
-            break;
-        case 'r':
-            if (!block_parse_size(optarg, &a->rate, &err))
-                return bad_number(m, optarg, &err);
-            break;
-        case 'o':
-            if (img_wants_help(optarg)) {
-                code = img_print_create_help(m, a->out_fmt ? a->out_fmt : "raw");
-                return code;
-            }
-            if (!img_add_opts(m, a->opts, optarg))
-                return 1;
-            break;
-        case OPT_TARGET_IMAGE_OPTS: a->target_opts = true; break;
-        case OPT_TARGET_IS_ZERO: a->is_zero = true; break;
-        case OPT_SALVAGE: a->salvage = true; break;
-        case OPT_PROGRESS: a->progress = optarg; break;
-        case OPT_HASH: a->hash = optarg; break;
-        case OPT_BITMAPS: case OPT_SKIP_BROKEN:
-            return img_fail(m, "persistent bitmaps are not supported");
-        }
-    }
+    a->threads = UINT64_MAX;
+    int code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code;
+    if (create.help)
+        return img_print_create_help(m, a->out_fmt ? a->out_fmt : "raw");
+    if (bitmaps)
+        return img_fail(m, "persistent bitmaps are not supported");
+    if (a->sparse != UINT64_MAX && a->sparse % 512)
+        return img_fail(m, "Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to 2147483136. Select 0 to disable sparse detection (fully allocates output).");
+    if (a->threads != UINT64_MAX && (a->threads < 1 || a->threads > MAX_THREADS))
+        return img_fail(m, "Invalid number of coroutines. Allowed number of coroutines is between 1 and 16");
+    if (a->threads == UINT64_MAX)
+        a->threads = threads;
+    if (a->snap)
+        a->snap = g_str_has_prefix(a->snap, "snapshot.name=") ? a->snap + 14 :
+                  g_str_has_prefix(a->snap, "snapshot.id=") ? a->snap + 12 : a->snap;
     return -1;
 }
 

@@ -4,10 +4,6 @@
 #include <errno.h>
 #include "cli/img_int.h"
 
-static const struct option long_dd[] = { IMG_LONG_COMMON, { "pattern", required_argument, NULL, OPT_PATTERN },
-    { "flush-interval", required_argument, NULL, OPT_FLUSH_INTERVAL }, { "no-drain", no_argument, NULL, OPT_NO_DRAIN },
-    { NULL } };
-
 /* ---- dd ---- */
 typedef struct Dd { const char *in, *out; uint64_t bs, count, skip; bool has_count; } Dd;
 
@@ -55,18 +51,15 @@ int img_dd(Img *m, int argc, char **argv)
     Dd d = { .bs = 512 };
     const char *fmt = NULL, *out_fmt = "raw";
     GError *err = NULL;
-    int c, code;
+    int code;
 
-    while ((c = getopt_long(argc, argv, "hf:O:U", long_dd, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code;
-        } else if (c == 'f') {
-            fmt = optarg;
-        } else if (c == 'O') {
-            out_fmt = optarg;
-        }
-    }
+    const ImgOpt table[] = {
+        { 'f', IMG_TEXT, &fmt }, { 'O', IMG_TEXT, &out_fmt },
+    };
+
+    code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code;
     for (; optind < argc; optind++)
         if (dd_arg(m, &d, argv[optind]))
             return 1;
@@ -178,32 +171,24 @@ int img_bench(Img *m, int argc, char **argv)
     Bench b = { .count = 75000, .bytes = 4096 };
     uint64_t depth = 64, pattern = 0;
     const char *fmt = NULL, *cache = NULL, *aio = NULL;
-    bool ok = true;
-    int c, code;
+    bool direct = false, drain = false;
+    int code;
 
-    while ((c = getopt_long(argc, argv, "hc:d:f:ni:o:qs:S:t:wU", long_dd, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code;
-            continue;
-        }
-        switch (c) {
-        case 'c': ok &= block_parse_size(optarg, &b.count, NULL); break;
-        case 'd': ok &= block_parse_size(optarg, &depth, NULL) && depth > 0; break;
-        case 'f': fmt = optarg; break;
-        case 'n': cache = "none"; break;
-        case 'i': aio = optarg; break;
-        case 'o': ok &= block_parse_size(optarg, &b.offset, NULL); break;
-        case 's': ok &= block_parse_size(optarg, &b.bytes, NULL) && b.bytes > 0 && b.bytes < GiB; break;
-        case 'S': ok &= block_parse_size(optarg, &b.step, NULL); break;
-        case 't': cache = optarg; break;
-        case 'w': b.write = true; break;
-        case OPT_PATTERN: ok &= block_parse_size(optarg, &pattern, NULL) && pattern < 256; break;
-        case OPT_FLUSH_INTERVAL: ok &= block_parse_size(optarg, &b.flush_every, NULL); break;
-        }
-        if (!ok)
-            return img_fail(m, "Invalid value '%s' for option -%c", optarg, c < 256 ? c : '-');
-    }
+    const ImgOpt table[] = {
+        { 'c', IMG_SIZE, &b.count }, { 'd', IMG_SIZE, &depth }, { 'f', IMG_TEXT, &fmt }, { 'n', IMG_FLAG, &direct },
+        { 'i', IMG_TEXT, &aio }, { 'o', IMG_SIZE, &b.offset }, { 's', IMG_SIZE, &b.bytes }, { 'S', IMG_SIZE, &b.step },
+        { 't', IMG_TEXT, &cache }, { 'w', IMG_FLAG, &b.write }, { OPT_PATTERN, IMG_SIZE, &pattern },
+        { OPT_FLUSH_INTERVAL, IMG_SIZE, &b.flush_every }, { OPT_NO_DRAIN, IMG_FLAG, &drain },
+    };
+
+    code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code;
+    if (!depth || !b.bytes || b.bytes >= GiB || pattern > 255)
+        return img_fail(m, "Invalid %s", !depth ? "queue depth: it must be positive" : pattern > 255 ? "pattern: it is one byte" :
+                        "buffer size: it must be positive and less than 1 GiB");
+    if (direct)
+        cache = "none";
     if (optind != argc - 1)
         return img_fail(m, "Expecting one image file name"), img_bad_usage(m);
     b.step = b.step ? b.step : b.bytes;

@@ -5,10 +5,6 @@
 #include <time.h>
 #include "cli/img_int.h"
 
-static const struct option long_info[] = { IMG_LONG_COMMON, { "backing-chain", no_argument, NULL, OPT_BACKING_CHAIN },
-    { "start-offset", required_argument, NULL, OPT_START }, { "max-length", required_argument, NULL, OPT_MAX_LENGTH },
-    { "size", required_argument, NULL, OPT_SIZE }, { NULL } };
-
 /* ---- info ---- */
 void img_print_snapshots(GPtrArray *a)
 {
@@ -162,23 +158,21 @@ int img_info(Img *m, int argc, char **argv)
 {
     g_autofree char *name = NULL, *fmt = NULL;
     g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    const char *given_fmt = NULL;
     bool chain = false;
-    int c, code;
+    int code;
 
-    while ((c = getopt_long(argc, argv, "hf:Uq", long_info, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code;
-        } else if (c == 'f') {
-            g_free(fmt);
-            fmt = g_strdup(optarg);
-        } else if (c == OPT_BACKING_CHAIN) {
-            chain = true;
-        }
-    }
+    const ImgOpt table[] = {
+        { 'f', IMG_TEXT, &given_fmt }, { OPT_BACKING_CHAIN, IMG_FLAG, &chain },
+    };
+
+    code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code;
     if (optind != argc - 1)
         return img_fail(m, "Expecting one image file name"), img_bad_usage(m);
     name = g_strdup(argv[optind]);
+    fmt = g_strdup(given_fmt);
     for (bool first = true; name; first = false) {
         char *next = NULL, *next_fmt = NULL;
         if (!g_hash_table_add(seen, g_strdup(name)))
@@ -281,25 +275,22 @@ static int check_run(Img *m, BlockNode *n, const char *name, unsigned fix)
 
 int img_check(Img *m, int argc, char **argv)
 {
-    const char *fmt = NULL, *cache = NULL;
+    const char *fmt = NULL, *cache = NULL, *repair = NULL;
     unsigned fix = 0;
-    int c, code;
+    int code;
 
-    while ((c = getopt_long(argc, argv, "hf:r:T:qU", long_info, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code;
-        } else if (c == 'f') {
-            fmt = optarg;
-        } else if (c == 'T') {
-            cache = optarg;
-        } else if (c == 'r') {
-            fix = g_str_equal(optarg, "leaks") ? BLOCK_FIX_LEAKS :
-                  g_str_equal(optarg, "all") ? BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS : 0;
-            if (!fix)
-                return img_fail(m, "-r option must be used with leaks or all as argument.");
-        }
-    }
+    const ImgOpt table[] = {
+        { 'f', IMG_TEXT, &fmt }, { 'r', IMG_TEXT, &repair }, { 'T', IMG_TEXT, &cache },
+    };
+
+    code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code;
+    if (repair)
+        fix = g_str_equal(repair, "leaks") ? BLOCK_FIX_LEAKS :
+              g_str_equal(repair, "all") ? BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS : 0;
+    if (repair && !fix)
+        return img_fail(m, "-r option must be used with leaks or all as argument.");
     if (optind != argc - 1)
         return img_fail(m, "Expecting one image file name"), img_bad_usage(m);
     BlockNode *n = img_open(m, argv[optind], fmt, cache, (fix ? BLOCK_RDWR | BLOCK_UNMAP : 0) | BLOCK_CHECK | BLOCK_NO_BACKING);
@@ -391,21 +382,16 @@ int img_map(Img *m, int argc, char **argv)
 {
     uint64_t start = 0, len = UINT64_MAX;
     const char *fmt = NULL;
-    GError *err = NULL;
-    int c, code;
+    int code;
 
-    while ((c = getopt_long(argc, argv, "hf:s:l:U", long_info, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code;
-        } else if (c == 'f') {
-            fmt = optarg;
-        } else if ((c == OPT_START || c == 's') && !block_parse_size(optarg, &start, &err)) {
-            return img_error(m, err);
-        } else if ((c == OPT_MAX_LENGTH || c == 'l') && !block_parse_size(optarg, &len, &err)) {
-            return img_error(m, err);
-        }
-    }
+    const ImgOpt table[] = {
+        { 'f', IMG_TEXT, &fmt }, { 's', IMG_SIZE, &start }, { OPT_START, IMG_SIZE, &start }, { 'l', IMG_SIZE, &len },
+        { OPT_MAX_LENGTH, IMG_SIZE, &len },
+    };
+
+    code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code;
     if (optind != argc - 1)
         return img_fail(m, "Expecting one image file name"), img_bad_usage(m);
     BlockNode *n = img_open(m, argv[optind], fmt, NULL, 0);
@@ -421,28 +407,23 @@ int img_map(Img *m, int argc, char **argv)
 int img_measure(Img *m, int argc, char **argv)
 {
     g_autoptr(GHashTable) opts = block_opts_new();
+    ImgCreateOpts create = { .opts = opts };
     const char *fmt = NULL, *out = "raw", *snap = NULL, *size = NULL;
     BlockMeasure res;
     BlockNode *n = NULL;
     GError *err = NULL;
-    int c, code;
+    int code;
 
-    while ((c = getopt_long(argc, argv, "hf:l:o:O:U", long_info, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code;
-        } else if (c == 'f') {
-            fmt = optarg;
-        } else if (c == 'l') {
-            snap = optarg;
-        } else if (c == 'O') {
-            out = optarg;
-        } else if (c == OPT_SIZE) {
-            size = optarg;
-        } else if (c == 'o' && !img_add_opts(m, opts, optarg)) {
-            return 1;
-        }
-    }
+    const ImgOpt table[] = {
+        { 'f', IMG_TEXT, &fmt }, { 'l', IMG_TEXT, &snap }, { 'O', IMG_TEXT, &out }, { OPT_SIZE, IMG_TEXT, &size },
+        { 'o', IMG_CREATE, &create },
+    };
+
+    code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code;
+    if (create.help)
+        return img_print_create_help(m, out);
     if (!size == (optind == argc))
         return img_fail(m, size ? "--size N cannot be used together with a filename." :
                         "Either --size N or one filename must be specified.");
@@ -568,26 +549,16 @@ int img_compare(Img *m, int argc, char **argv)
 {
     const char *f1 = NULL, *f2 = NULL, *cache = NULL;
     bool strict = false;
-    int c, code;
+    int code;
 
-    while ((c = getopt_long(argc, argv, "hf:F:T:pqsU", long_info, NULL)) != -1) {
-        if (img_common_opt(m, c, &code)) {
-            if (code >= 0)
-                return code ? 2 : 0;
-        } else if (c == 'f') {
-            f1 = optarg;
-        } else if (c == 'F') {
-            f2 = optarg;
-        } else if (c == 'T') {
-            cache = optarg;
-        } else if (c == 'p') {
-            m->progress = true;
-        } else if (c == 's') {
-            strict = true;
-        }
-    }
-    if (m->quiet)
-        m->progress = false;
+    const ImgOpt table[] = {
+        { 'f', IMG_TEXT, &f1 }, { 'F', IMG_TEXT, &f2 }, { 'T', IMG_TEXT, &cache }, { 'p', IMG_FLAG, &m->progress },
+        { 's', IMG_FLAG, &strict },
+    };
+
+    code = img_options(m, argc, argv, table, ARRAY_LEN(table));
+    if (code >= 0)
+        return code ? 2 : 0;
     if (optind != argc - 2)
         return img_fail(m, "Expecting two image file names"), img_bad_usage(m), 2;
     BlockNode *a = img_open(m, argv[optind], f1, cache, 0), *b = a ? img_open(m, argv[optind + 1], f2, cache, 0) : NULL;

@@ -2,7 +2,6 @@
 #ifndef CLI_IMG_INT_H
 #define CLI_IMG_INT_H
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,23 +37,32 @@ enum {                          /* long options without a letter */
     OPT_START, OPT_MAX_LENGTH, OPT_TARGET_IS_ZERO, OPT_TARGET_IMAGE_OPTS, OPT_SALVAGE, OPT_BITMAPS, OPT_PROGRESS,
     OPT_HASH, OPT_PATTERN, OPT_FLUSH_INTERVAL, OPT_NO_DRAIN, OPT_FORCE, OPT_SKIP_BROKEN, OPT_POLICY,
 };
-#define IMG_LONG_COMMON                                                                 \
-    { "help", no_argument, NULL, 'h' }, { "output", required_argument, NULL, OPT_OUTPUT }, \
-    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS }, { "force-share", no_argument, NULL, 'U' }, \
-    { "object", required_argument, NULL, OPT_OBJECT }, { "image-policy", required_argument, NULL, OPT_POLICY }, { "quiet", no_argument, NULL, 'q' }
+
+/* One option of a verb: a letter or an OPT_ number, and where what it says goes. */
+typedef struct ImgOpt {
+    int c;
+    enum { IMG_TEXT,            /* const char * */
+           IMG_FLAG,            /* bool */
+           IMG_SIZE,            /* uint64_t, with suffixes */
+           IMG_CREATE,          /* ImgCreateOpts: -o */
+           IMG_UNUSED,          /* taken with its argument, means nothing here */
+    } kind;
+    void *to;
+} ImgOpt;
+typedef struct ImgCreateOpts { GHashTable *opts; bool help, any; } ImgCreateOpts;
+/*
+ * Reads the options of a verb: those of table, and -h, -q, -U, --output, --image-opts, --object, --image-policy.
+ * -1: go on, optind is the first operand; otherwise leave with this exit code, all is said.
+ */
+int img_options(Img *m, int argc, char **argv, const ImgOpt *table, unsigned count);
 
 /* "prog: text" on stderr; returns 1. */
 int img_fail(Img *m, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 /* As img_fail, frees err. */
 int img_error(Img *m, GError *err);
-/* Handles -h, -q, -U, --output, --image-opts, --object; false: not one of them. *code >= 0: leave with it. */
-bool img_common_opt(Img *m, int c, int *code);
 int img_bad_usage(Img *m);
 /* cache may be NULL. Prints the error and returns NULL. */
 BlockNode *img_open(Img *m, const char *name, const char *fmt, const char *cache, unsigned flags);
-/* Adds "k=v,k=v" of a -o option to opts; "help" is left to the caller. */
-bool img_add_opts(Img *m, GHashTable *opts, const char *text);
-bool img_wants_help(const char *text);
 int img_print_create_help(Img *m, const char *fmt);
 /* A source that is a pipe ("-", a FIFO) or packed becomes a plain file near target; *staged NULL: it is plain. */
 int img_stage_source(Img *m, const char *name, const char *target, char **staged);

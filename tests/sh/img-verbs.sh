@@ -111,6 +111,16 @@ for z in xz gzip; do
     $Q convert -f qcow2 -O raw - z.raw < <($z -c <pipe.qcow2) && cmp -s z.raw src.raw && ok "packed qcow2 from a pipe ($z)" || nok "packed pipe ($z)"
 done
 
+# called as qemu-img: what tools grep and parse
+ln -sf "$QUERN" qemu-img; ./qemu-img --version | head -1 | grep -Eq '^qemu-img version [0-9]+\.[0-9]+\.[0-9]+' && ok "qemu-img --version" || nok "qemu-img --version"
+./qemu-img --help | grep -Eq '^ *info .*-U' && ok "qemu-img --help names info -U" || nok "qemu-img --help"
+./qemu-img info --output=json -U base.qcow2 | python3 -c 'import json, sys; d = json.load(sys.stdin); assert {"virtual-size", "filename", "format", "actual-size", "dirty-flag", "cluster-size", "format-specific"} <= d.keys()' &&
+    ok "qemu-img info --output=json" || nok "qemu-img info --output=json"
+./qemu-img nosuch 2>out.txt; grep -q '^qemu-img: Command not found: nosuch' out.txt && ok "messages carry the name it was called by" || nok "name in messages"
+./qemu-img convert -f raw -O qcow2 -r 4M src.raw u.qcow2 2>usr1.txt & P=$!; sleep 0.5; kill -USR1 $P; wait $P; grep -Eq '\([0-9.]+/100%\)' usr1.txt && ok "SIGUSR1 prints progress" || nok "SIGUSR1"
+# rebase of a sparse overlay does not read its holes
+$Q create -q -f qcow2 b1.qcow2 64G; $Q create -q -f qcow2 bb2.qcow2 64G; $Q create -q -f qcow2 -b b1.qcow2 -F qcow2 sp.qcow2
+check "rebase of 64 GiB of nothing" timeout 20 $Q rebase -b bb2.qcow2 -F qcow2 sp.qcow2
 # hostile names: loops, fifos, protocol names
 $Q create -q -f qcow2 -u -b l2.qcow2 -F qcow2 l1.qcow2 1M; $Q create -q -f qcow2 -u -b l1.qcow2 -F qcow2 l2.qcow2 1M
 timeout 20 $Q convert -O raw l1.qcow2 l.raw 2>/dev/null; [ $? = 1 ] && ok "looping backing files are refused" || nok "looping backing files"
