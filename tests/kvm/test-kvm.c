@@ -1,0 +1,662 @@
+/* test-kvm: the KVM back-end against a recording fake of /dev/kvm: all that a real host will not do on demand. */
+#include "tests/kvm/fake.h"
+
+#include "softmmu/softmmu_int.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { PAGE = 4096 };
+#define SCRIPT(...) do { static const FakeStep s_[] = { __VA_ARGS__ }; fake.script = s_; fake.steps = G_N_ELEMENTS(s_); } while (0)
+
+static FakeVm *start(const char *cpu, const char *opts)
+{
+    g_autoptr(GError) err = NULL;
+    FakeVm *f = fake_vm(cpu, opts, &err);
+
+    g_assert_no_error(err);
+    return f;
+}
+
+/* --- the device --- */
+
+static void test_open(void)
+{
+    static const struct { int err; const char *hint; } cases[] = {
+        { ENOENT, "--device /dev/kvm" }, { EACCES, "usermod -aG kvm" }, { EPERM, "container" }, { ENODEV, "modprobe" },
+        { ENXIO, "modprobe" }, { EMFILE, "open files" } };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(GError) why = NULL, err = NULL;
+
+        fake_reset();
+        fake.open_errno = cases[i].err;
+        g_assert_false(kvm_probe_on(&fake_sys, &why));
+        g_assert_nonnull(strstr(why->message, cases[i].hint));
+        g_assert_null(fake_vm(NULL, NULL, &err));
+        g_assert_nonnull(strstr(err->message, cases[i].hint));
+        g_assert_cmpint(fake.open_fds, ==, 0);
+    }
+}
+
+/* Whatever a host's KVM lacks: a machine runs, or the message says what is missing. */
+static void test_caps(void)
+{
+    static const char *const modes[] = { "kernel-irqchip=off", "kernel-irqchip=split", "kernel-irqchip=on" };
+
+    for (unsigned cap = 0; cap < 256; cap++) {
+        for (size_t m = 0; m < G_N_ELEMENTS(modes); m++) {
+            g_autoptr(GError) err = NULL;
+            FakeVm *f;
+
+            fake_reset();
+            fake.cap[cap] = 0;
+            f = fake_vm(NULL, modes[m], &err);
+            g_assert_true(f ? !err : err && *err->message);
+            if (!f)
+                continue;
+            g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_TRIPLE_FAULT);
+            fake_vm_free(f);
+            g_assert_cmpint(fake.open_fds, ==, 0);
+        }
+    }
+}
+
+static const unsigned long requests[] = {
+    KVM_GET_API_VERSION, KVM_CHECK_EXTENSION, KVM_CREATE_VM, KVM_GET_VCPU_MMAP_SIZE, KVM_GET_SUPPORTED_CPUID,
+    KVM_GET_MSR_INDEX_LIST, KVM_CREATE_VCPU, KVM_SET_USER_MEMORY_REGION, KVM_CREATE_IRQCHIP, KVM_SET_GSI_ROUTING,
+    KVM_ENABLE_CAP, KVM_SET_CPUID2, KVM_RUN, KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_SET_SREGS, KVM_GET_VCPU_EVENTS,
+    KVM_SET_VCPU_EVENTS, KVM_GET_LAPIC, KVM_SET_LAPIC, KVM_GET_MP_STATE, KVM_SET_MP_STATE, KVM_GET_XSAVE, KVM_GET_XSAVE2,
+    KVM_SET_XSAVE, KVM_GET_MSRS, KVM_SET_MSRS, KVM_GET_XCRS, KVM_SET_XCRS, KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS,
+    KVM_GET_TSC_KHZ, KVM_X86_SETUP_MCE, KVM_X86_GET_MCE_CAP_SUPPORTED, KVM_GET_NESTED_STATE, KVM_SET_NESTED_STATE,
+    KVM_SET_TSS_ADDR, KVM_SET_IDENTITY_MAP_ADDR, KVM_GET_CLOCK, KVM_SET_CLOCK, KVM_NMI, KVM_SMI, KVM_X86_SET_MCE,
+    KVM_IRQ_LINE, KVM_SIGNAL_MSI, KVM_IRQFD, KVM_IOEVENTFD, KVM_SET_GUEST_DEBUG,
+};
+
+/* Uses all there is; nothing may crash or hang, whatever fails. */
+static void use_all(FakeVm *f, bool on)
+{
+    static const uint64_t pc[] = { 0x1000 };
+    Machine *m = f->m;
+
+    fake_run(f);
+    vcpu_raise(f->v, VCPU_IRQ_NMI | VCPU_IRQ_SMI | VCPU_IRQ_MCE);
+    fake_run(f);
+    m->accel->pull(f->v);
+    m->accel->push(f->v);
+    fake_run(f);
+    m->accel->debug(f->v, pc, 1, true);
+    machine_emit(m, EVENT_STOP, NULL);
+    machine_emit(m, EVENT_RESUME, NULL);
+    m->accel->dirty_sync(m, m->ram);
+    if (on) {
+        int route;
+
+        m->accel->irqchip->line(m, 5, 1);
+        m->accel->irqchip->msi(m, 0xfee00000, 0x40);
+        route = m->accel->events->msi_new(m, 0xfee00000, 0x41, 7);
+        if (route >= 0)
+            m->accel->events->msi_free(m, route, 7);
+        m->accel->events->io(m, true, 0xc000, 2, true, 1, 8, true);
+    }
+}
+
+static void test_errno(void)
+{
+    static const int errors[] = { EINVAL, ENOMEM, EFAULT, EPERM, EBUSY };
+
+    for (size_t r = 0; r < G_N_ELEMENTS(requests); r++) {
+        for (size_t e = 0; e < G_N_ELEMENTS(errors); e++) {
+            g_autoptr(GError) err = NULL;
+            bool on = e & 1;
+            FakeVm *f;
+
+            fake_reset();
+            fake.fail_request = requests[r];
+            fake.fail_errno = errors[e];
+            f = fake_vm(NULL, on ? "kernel-irqchip=on" : "kernel-irqchip=off", &err);
+            g_assert_true(f ? !err : err && *err->message);
+            if (!f) {
+                g_assert_cmpint(fake.open_fds, ==, 0);
+                continue;
+            }
+            use_all(f, on);
+            fake_vm_free(f);
+            g_assert_cmpint(fake.open_fds, ==, 0);
+        }
+    }
+}
+
+static void test_msr_refused(void)
+{
+    static const uint32_t refused[] = { 0x10a, 0x174, 0x176, 0x10, 0x277, 0x6e0 };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(refused); i++) {
+        FakeVm *f;
+
+        fake_reset();
+        fake.refuse_msr = refused[i];
+        f = start(NULL, NULL);
+        x86_cpu(f->v)->msr.sysenter_eip = 0x1234;
+        x86_cpu(f->v)->msr.sysenter_cs = 0x10;
+        g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_TRIPLE_FAULT);
+        if (refused[i] != 0x176)
+            g_assert_cmpuint(GPOINTER_TO_SIZE(g_hash_table_lookup(fake.msrs, GUINT_TO_POINTER(0x176))), ==, 0x1234);
+        if (refused[i] != 0x174)
+            g_assert_cmpuint(GPOINTER_TO_SIZE(g_hash_table_lookup(fake.msrs, GUINT_TO_POINTER(0x174))), ==, 0x10);
+        x86_cpu(f->v)->msr.sysenter_eip = 0;
+        f->m->accel->pull(f->v);
+        g_assert_cmpuint(x86_cpu(f->v)->msr.sysenter_eip, ==, refused[i] == 0x176 ? 0 : 0x1234);
+        fake_vm_free(f);
+    }
+}
+
+/* --- exits --- */
+
+static void test_exits(void)
+{
+    static const struct { uint32_t reason; VcpuExit want; } ends[] = {
+        { KVM_EXIT_UNKNOWN, VCPU_EXIT_INTERNAL_ERROR }, { KVM_EXIT_EXCEPTION, VCPU_EXIT_INTERNAL_ERROR },
+        { KVM_EXIT_HLT, VCPU_EXIT_HALT }, { KVM_EXIT_SHUTDOWN, VCPU_EXIT_TRIPLE_FAULT },
+        { KVM_EXIT_FAIL_ENTRY, VCPU_EXIT_INTERNAL_ERROR }, { KVM_EXIT_SYSTEM_EVENT, VCPU_EXIT_INTERNAL_ERROR },
+        { KVM_EXIT_XEN, VCPU_EXIT_INTERNAL_ERROR }, { 39, VCPU_EXIT_INTERNAL_ERROR } };
+
+    for (uint32_t reason = 0; reason < 64; reason++) {
+        FakeStep s = { .reason = reason };
+        VcpuExit want = VCPU_EXIT_TRIPLE_FAULT, got;
+        bool known = reason <= KVM_EXIT_SET_TPR || reason == KVM_EXIT_TPR_ACCESS || reason == KVM_EXIT_NMI;
+        FakeVm *f;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(ends); i++)
+            want = ends[i].reason == reason ? ends[i].want : want;
+        fake_reset();
+        f = start(NULL, NULL);
+        fake.script = &s;
+        fake.steps = 1;
+        got = fake_run(f);
+        if (reason == KVM_EXIT_INTERNAL_ERROR || reason == KVM_EXIT_IO)
+            g_assert_true(got == VCPU_EXIT_INTERNAL_ERROR || got == VCPU_EXIT_TRIPLE_FAULT);
+        else if (known || want != VCPU_EXIT_TRIPLE_FAULT)
+            g_assert_cmpint(got, ==, want);
+        else
+            g_assert_true(got == VCPU_EXIT_TRIPLE_FAULT || got == VCPU_EXIT_INTERNAL_ERROR);
+        fake_vm_free(f);
+    }
+}
+
+static void test_interrupted(void)
+{
+    FakeVm *f;
+
+    fake_reset();
+    f = start(NULL, NULL);
+    SCRIPT({ .err = EINTR }, { .err = EAGAIN }, { .err = EINTR }, { .reason = KVM_EXIT_INTR });
+    g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_TRIPLE_FAULT);
+    g_assert_cmpuint(fake.step, ==, 5);
+    SCRIPT({ .err = EFAULT });
+    g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_INTERNAL_ERROR);
+    fake_vm_free(f);
+}
+
+/* --- devices --- */
+
+static GString *log_io;
+static uint64_t io_read(void *opaque, uint64_t off, unsigned size)
+{
+    g_string_append_printf(log_io, "r%u@%x ", size, (unsigned)off);
+    return 0x8877665544332211ull >> 8 * (off & 7);
+}
+static void io_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
+{
+    g_string_append_printf(log_io, "w%u@%x=%llx ", size, (unsigned)off, (unsigned long long)val);
+}
+static const IoOps io_ops = { io_read, io_write, .min = 1, .max = 8, .unaligned = true };
+static const IoOps late_ops = { io_read, io_write, .min = 1, .max = 8, .unaligned = true, .late_writes = true };
+
+static void fill_outs(struct kvm_run *r)
+{
+    r->io.direction = KVM_EXIT_IO_OUT;
+    r->io.size = 2;
+    r->io.port = 0x300;
+    r->io.count = 3;
+    r->io.data_offset = PAGE;
+    memcpy((uint8_t *)r + PAGE, "\x01\x02\x03\x04\x05\x06", 6);
+}
+static void fill_ins(struct kvm_run *r)
+{
+    r->io.direction = KVM_EXIT_IO_IN;
+    r->io.size = 4;
+    r->io.port = 0x300;
+    r->io.count = 2;
+    r->io.data_offset = PAGE;
+}
+static void fill_mmio7(struct kvm_run *r)
+{
+    r->mmio.phys_addr = 0x200000;
+    r->mmio.len = 7;
+    r->mmio.is_write = 1;
+    memcpy(r->mmio.data, "\x01\x02\x03\x04\x05\x06\x07", 7);
+}
+static void fill_mmio3(struct kvm_run *r)
+{
+    r->mmio.phys_addr = 0x200000;
+    r->mmio.len = 3;
+    r->mmio.is_write = 0;
+}
+static void fill_coalesced(struct kvm_run *r)
+{
+    struct kvm_coalesced_mmio_ring *ring = (void *)((uint8_t *)r + 2 * PAGE);
+
+    ring->coalesced_mmio[0] = (struct kvm_coalesced_mmio) { .phys_addr = 0x200010, .len = 4, .data = { 1, 2, 3, 4 } };
+    ring->coalesced_mmio[1] = (struct kvm_coalesced_mmio) { .phys_addr = 0x300, .len = 1, .pio = 1, .data = { 9 } };
+    ring->last = 2;
+    fill_ins(r);
+}
+
+static void test_io(void)
+{
+    Region port, mem;
+    FakeVm *f;
+
+    fake_reset();
+    log_io = g_string_new(NULL);
+    f = start(NULL, NULL);
+    region_init_io(&port, "port", &io_ops, NULL, 8);
+    region_add(&f->m->port_root, &port, 0x300, 0);
+    region_init_io(&mem, "mem", &late_ops, NULL, 0x1000);
+    region_add(&f->m->mem_root, &mem, 0x200000, 0);
+    g_assert_cmpuint(fake_count(KVM_REGISTER_COALESCED_MMIO), ==, 1);
+    SCRIPT({ .reason = KVM_EXIT_IO, .fill = fill_outs });
+    fake_run(f);
+    g_assert_cmpstr(log_io->str, ==, "w2@0=201 w2@0=403 w2@0=605 ");
+    g_string_truncate(log_io, 0);
+    SCRIPT({ .reason = KVM_EXIT_IO, .fill = fill_ins });
+    fake_run(f);
+    g_assert_cmpstr(log_io->str, ==, "r4@0 r4@0 ");
+    g_assert_cmpmem(fake.run + PAGE, 8, "\x11\x22\x33\x44\x11\x22\x33\x44", 8);
+    g_string_truncate(log_io, 0);
+    SCRIPT({ .reason = KVM_EXIT_MMIO, .fill = fill_mmio7 }, { .reason = KVM_EXIT_MMIO, .fill = fill_mmio3 });
+    fake_run(f);
+    g_assert_cmpstr(log_io->str, ==, "w4@0=4030201 w2@4=605 w1@6=7 r2@0 r1@2 ");
+    g_string_truncate(log_io, 0);
+    SCRIPT({ .reason = KVM_EXIT_IO, .fill = fill_coalesced });
+    fake_run(f);
+    g_assert_cmpstr(log_io->str, ==, "w4@10=4030201 w1@0=9 r4@0 r4@0 ");
+    region_del(&port);
+    region_del(&mem);
+    g_assert_cmpuint(fake_count(KVM_UNREGISTER_COALESCED_MMIO), ==, 1);
+    fake_vm_free(f);
+    region_destroy(&port);
+    region_destroy(&mem);
+    g_string_free(log_io, TRUE);
+}
+
+static void fill_refused(struct kvm_run *r)
+{
+    r->internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
+    r->internal.ndata = 0;
+}
+
+/* What KVM will not emulate runs through the interpreter's bodies. */
+static void test_refused(void)
+{
+    static const uint8_t code[] = { 0x40, 0xf7, 0xf3, 0x43, 0xf4 };     /* inc eax; div ebx; inc ebx; hlt */
+    X86Cpu *c;
+    FakeVm *f;
+
+    fake_reset();
+    f = start(NULL, NULL);
+    c = x86_cpu(f->v);
+    for (unsigned s = 0; s < 6; s++)
+        c->seg[s] = (X86Seg) { .limit = 0xffffffff, .attr = SEG_P | SEG_S | SEG_WR | SEG_ACC | SEG_DB | SEG_G };
+    c->seg[S_CS].attr |= SEG_CODE;
+    c->cr0 |= CR0_PE;
+    c->rip = 0x1000;
+    c->gpr[R_RAX] = 99;
+    c->gpr[R_RBX] = 7;
+    c->gpr[R_RDX] = 0;
+    memcpy(f->m->ram->host + 0x1000, code, sizeof code);
+    SCRIPT({ .reason = KVM_EXIT_INTERNAL_ERROR, .fill = fill_refused });
+    g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_HALT);
+    f->m->accel->pull(f->v);
+    g_assert_cmpuint(c->gpr[R_RAX], ==, 14);
+    g_assert_cmpuint(c->gpr[R_RDX], ==, 2);
+    g_assert_cmpuint(c->gpr[R_RBX], ==, 8);
+    g_assert_cmpuint(c->rip, ==, 0x1005);
+    fake_vm_free(f);
+}
+
+static void fill_dirty(struct kvm_run *r)
+{
+    for (unsigned i = 0; i < 1024; i++)
+        fake.ring[i] = (struct kvm_dirty_gfn) { .flags = KVM_DIRTY_GFN_F_DIRTY, .slot = 1, .offset = i % 4 };
+}
+
+static void test_dirty_ring(void)
+{
+    g_autoptr(GError) err = NULL;
+    RamBlock *rb = ram_block_new("video", 16 * PAGE, &err);
+    Region video;
+    FakeVm *f;
+
+    fake_reset();
+    f = start(NULL, "dirty-ring-size=1024");
+    region_init_ram(&video, "video", rb, 0, 16 * PAGE);
+    region_add(&f->m->mem_root, &video, 0x400000, 0);
+    g_assert_cmpuint(g_array_index(fake.slots, struct kvm_userspace_memory_region, 1).flags, ==, KVM_MEM_LOG_DIRTY_PAGES);
+    ram_test_and_clear_dirty(rb, 0, 16 * PAGE, RAM_DIRTY_VGA);
+    SCRIPT({ .reason = KVM_EXIT_DIRTY_RING_FULL, .fill = fill_dirty });
+    g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_TRIPLE_FAULT);
+    g_assert_cmpuint(fake_count(KVM_RESET_DIRTY_RINGS), ==, 1);
+    g_assert_cmpuint(fake.ring[1023].flags, ==, KVM_DIRTY_GFN_F_RESET);
+    g_assert_true(ram_test_and_clear_dirty(rb, 3 * PAGE, PAGE, RAM_DIRTY_VGA));
+    g_assert_false(ram_test_and_clear_dirty(rb, 4 * PAGE, PAGE, RAM_DIRTY_VGA));
+    region_del(&video);
+    fake_vm_free(f);
+    region_destroy(&video);
+    ram_block_free(rb);
+}
+
+static void test_rom(void)
+{
+    g_autoptr(GError) err = NULL;
+    RamBlock *rb = ram_block_new("rom", 4 * PAGE, &err);
+    const struct kvm_userspace_memory_region *s;
+    Region rom;
+    FakeVm *f;
+
+    fake_reset();
+    f = start(NULL, NULL);
+    region_init_rom(&rom, "rom", rb, 0, 4 * PAGE, NULL, NULL);
+    region_add(&f->m->mem_root, &rom, 0x400000, 0);
+    s = &g_array_index(fake.slots, struct kvm_userspace_memory_region, 1);
+    g_assert_cmpuint(s->flags, ==, KVM_MEM_READONLY);
+    g_assert_cmpuint(s->guest_phys_addr, ==, 0x400000);
+    g_assert_cmpuint(s->memory_size, ==, 4 * PAGE);
+    region_del(&rom);
+    g_assert_cmpuint(s->memory_size, ==, 0);
+    fake_vm_free(f);
+    region_destroy(&rom);
+    ram_block_free(rb);
+}
+
+/* --- events --- */
+
+static void test_injection(void)
+{
+    FakeVm *f;
+
+    fake_reset();
+    f = start(NULL, NULL);
+    vcpu_raise(f->v, VCPU_IRQ_NMI | VCPU_IRQ_SMI | VCPU_IRQ_MCE);
+    fake_run(f);
+    g_assert_cmpuint(fake_count(KVM_NMI), ==, 1);
+    g_assert_cmpuint(fake_count(KVM_SMI), ==, 1);
+    g_assert_cmpuint(fake_count(KVM_X86_SET_MCE), ==, 1);
+    g_assert_true(fake.mce.status >> 63);
+    fake_vm_free(f);
+}
+
+static uint8_t eoi_seen;
+static void on_eoi(void *opaque, uint8_t vector) { eoi_seen = vector; }
+static void fill_eoi(struct kvm_run *r) { r->eoi.vector = 0x55; }
+
+static void test_split(void)
+{
+    const AccelIrqchip *q;
+    FakeVm *f;
+
+    fake_reset();
+    f = start(NULL, "kernel-irqchip=split");
+    q = irqchip_of(f->m);
+    g_assert_nonnull(q);
+    q->set_eoi(f->m, on_eoi, NULL);
+    q->ioapic_pin(f->m, 4, 0xfee01000, 0x8055, false);
+    g_assert_cmpuint(fake.routes->nr, ==, 1);
+    g_assert_cmpuint(fake.routes->entries[0].gsi, ==, 4);
+    g_assert_cmpuint(fake.routes->entries[0].u.msi.data, ==, 0x8055);
+    SCRIPT({ .reason = KVM_EXIT_IOAPIC_EOI, .fill = fill_eoi });
+    fake_run(f);
+    g_assert_cmpuint(eoi_seen, ==, 0x55);
+    q->ioapic_pin(f->m, 4, 0, 0, true);
+    g_assert_cmpuint(fake.routes->nr, ==, 0);
+    fake_vm_free(f);
+}
+
+static void test_events(void)
+{
+    const AccelEvents *e;
+    int a, b;
+    FakeVm *f;
+
+    fake_reset();
+    f = start(NULL, "kernel-irqchip=on");
+    e = f->m->accel->events;
+    g_assert_cmpuint(fake.routes->nr, ==, 15 + 24);
+    a = e->msi_new(f->m, 0xfee00000, 0x41, 50);
+    b = e->msi_new(f->m, 0xfee00000, 0x42, 51);
+    g_assert_cmpint(a, ==, 24);
+    g_assert_cmpint(b, ==, 25);
+    g_assert_cmpuint(fake.irqfd.gsi, ==, 25);
+    g_assert_true(e->msi_change(f->m, a, 0xfee02000, 0x43));
+    e->msi_free(f->m, b, 51);
+    g_assert_cmpuint(fake.irqfd.flags, ==, KVM_IRQFD_FLAG_DEASSIGN);
+    g_assert_cmpuint(fake.routes->nr, ==, 15 + 24 + 1);
+    g_assert_true(e->level(f->m, 11, 52, 53, true));
+    g_assert_cmpuint(fake.irqfd.flags, ==, KVM_IRQFD_FLAG_RESAMPLE);
+    g_assert_cmpuint(fake.irqfd.resamplefd, ==, 53);
+    g_assert_true(e->io(f->m, true, 0xc010, 2, true, 1, 54, true));
+    g_assert_cmpuint(fake.ioeventfd.flags, ==, KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DATAMATCH);
+    irqchip_of(f->m)->msi(f->m, 0xfee03000, 0x61);
+    g_assert_cmpuint(fake.msi.address_lo, ==, 0xfee03000);
+    irqchip_of(f->m)->line(f->m, 9, 1);
+    g_assert_cmpuint(fake.line.irq, ==, 9);
+    fake_vm_free(f);
+}
+
+static void test_chips(void)
+{
+    PicRegs p = { .irr = 1, .imr = 2, .isr = 4, .highest = 3, .vector = 0x20, .icw = 3, .elcr = 0x20, .auto_eoi = true };
+    IoapicRegs i = { .select = 0x10, .id = 2, .irr = 5 };
+    PitRegs t = { .irq_off = true }, t2;
+    PicRegs p2;
+    IoapicRegs i2;
+    const AccelIrqchip *q;
+    FakeVm *f;
+
+    fake_reset();
+    f = start(NULL, "kernel-irqchip=on");
+    q = irqchip_of(f->m);
+    for (unsigned n = 0; n < IRQCHIP_GSIS; n++)
+        i.table[n] = 0x10000 + n;
+    for (unsigned n = 0; n < 3; n++)
+        t.ch[n] = (PitChannelRegs) { .count = 1193 + n, .mode = 2, .rw = 3, .gate = true, .start = 1000, .latch = 7,
+                                     .latch_left = n, .read_high = n == 1 };
+    q->pic_set(f->m, 1, &p);
+    g_assert_true(q->pic_get(f->m, 1, &p2));
+    g_assert_cmpmem(&p2, sizeof p2, &p, sizeof p);
+    q->ioapic_set(f->m, &i);
+    g_assert_true(q->ioapic_get(f->m, &i2));
+    g_assert_cmpmem(&i2, sizeof i2, &i, sizeof i);
+    q->pit_set(f->m, &t);
+    g_assert_true(q->pit_get(f->m, &t2));
+    for (unsigned n = 0; n < 3; n++)
+        g_assert_cmpmem(&t2.ch[n], sizeof t2.ch[n], &t.ch[n], sizeof t.ch[n]);
+    g_assert_true(t2.irq_off);
+    fake_vm_free(f);
+}
+
+/* --- processors --- */
+
+static const struct kvm_cpuid_entry2 *leaf(uint32_t n)
+{
+    for (unsigned i = 0; i < fake.cpuid->nent; i++) {
+        if (fake.cpuid->entries[i].function == n)
+            return &fake.cpuid->entries[i];
+    }
+    return NULL;
+}
+
+static void test_cpuid(void)
+{
+    g_autoptr(GError) err = NULL;
+    FakeVm *f;
+
+    fake_reset();
+    fake_vm_free(start("max", NULL));
+    g_assert_cmphex(leaf(0x40000000)->ebx, ==, 0x4b4d564b);
+    g_assert_true(leaf(0x40000001)->eax & 1);
+    g_assert_false(leaf(1)->ecx >> 21 & 1);             /* no x2APIC without the kernel's APIC */
+    fake_reset();
+    fake_vm_free(start("max", "kernel-irqchip=on"));
+    g_assert_true(leaf(1)->ecx >> 21 & 1);
+    fake_reset();
+    fake_vm_free(start("max,kvm=off", NULL));
+    g_assert_cmphex(leaf(0x40000000)->ebx, !=, 0x4b4d564b);
+    fake_reset();
+    fake_vm_free(start("max,-kvmclock", NULL));
+    g_assert_false(leaf(0x40000001)->eax & 9);
+    fake_reset();
+    fake_vm_free(start("host,hv-relaxed,hv_time,hv-vapic,hv-spinlocks=0x1fff,hv-vendor-id=quernquern12", "kernel-irqchip=on"));
+    g_assert_cmphex(leaf(0x40000001)->eax, ==, 0x31237648);
+    g_assert_cmphex(leaf(0x40000003)->eax, ==, 1 << 1 | 1 << 9 | 1 << 4 | 1 << 5);
+    g_assert_cmphex(leaf(0x40000004)->eax, ==, 1 << 5 | 1 << 3);
+    g_assert_cmphex(leaf(0x40000004)->ebx, ==, 0x1fff);
+    g_assert_cmphex(leaf(0x40000100)->ebx, ==, 0x4b4d564b);
+    fake_reset();
+    fake.cap[KVM_CAP_HYPERV_CPUID] = 0;
+    g_assert_null(fake_vm("max,hv-relaxed,enforce", NULL, &err));
+    g_assert_nonnull(strstr(err->message, "hv-relaxed"));
+    fake_reset();
+    f = start("max,hv-synic", "kernel-irqchip=on");
+    g_assert_cmpuint(fake_count(KVM_ENABLE_CAP), >=, 2);
+    fake_vm_free(f);
+}
+
+static void test_tsc(void)
+{
+    g_autoptr(GError) err = NULL;
+
+    fake_reset();
+    fake_vm_free(start("max,tsc-frequency=1000000000", NULL));
+    g_assert_cmpuint(fake_count(KVM_SET_TSC_KHZ), ==, 1);
+    fake_reset();
+    fake_vm_free(start("max,tsc-frequency=2600000000", NULL));
+    g_assert_cmpuint(fake_count(KVM_SET_TSC_KHZ), ==, 0);
+    fake_reset();
+    fake.cap[KVM_CAP_TSC_CONTROL] = 0;
+    g_assert_null(fake_vm("max,tsc-frequency=1000000000", NULL, &err));
+    g_assert_nonnull(strstr(err->message, "tsc-frequency"));
+}
+
+static void test_idle(void)
+{
+    g_autoptr(GError) err = NULL;
+
+    fake_reset();
+    fake_vm_free(start(NULL, "cpu-pm=on"));
+    g_assert_cmpuint(leaf(0x40000001)->edx, ==, 1);
+    fake_reset();
+    fake_vm_free(start(NULL, "halt-poll-ns=1000"));
+    fake_reset();
+    fake.cap[KVM_CAP_HALT_POLL] = 0;
+    g_assert_null(fake_vm(NULL, "halt-poll-ns=1000", &err));
+}
+
+static void fill_debug(struct kvm_run *r)
+{
+    r->debug.arch.exception = 1;
+    r->debug.arch.pc = 0x2000;
+}
+static void fill_foreign(struct kvm_run *r)
+{
+    r->debug.arch.exception = 1;
+    r->debug.arch.pc = 0x9000;
+    r->debug.arch.dr6 = 0xffff0ff1;
+}
+
+static void test_debug(void)
+{
+    static const uint64_t pc[] = { 0x1000, 0x2000 };
+    FakeVm *f;
+
+    fake_reset();
+    f = start(NULL, NULL);
+    g_assert_true(f->m->accel->debug(f->v, pc, 2, false));
+    g_assert_cmphex(fake.debug.control, ==, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP);
+    g_assert_cmphex(fake.debug.arch.debugreg[1], ==, 0x2000);
+    g_assert_cmphex(fake.debug.arch.debugreg[7], ==, 0x40a);
+    SCRIPT({ .reason = KVM_EXIT_DEBUG, .fill = fill_debug });
+    g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_DEBUG);
+    SCRIPT({ .reason = KVM_EXIT_DEBUG, .fill = fill_foreign });         /* the guest's own: it gets the trap */
+    g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_TRIPLE_FAULT);
+    g_assert_cmpuint(fake.events.exception.nr, ==, 1);
+    g_assert_cmpuint(fake.events.exception.injected, ==, 1);
+    g_assert_true(f->m->accel->debug(f->v, pc, 0, true));
+    g_assert_cmphex(fake.debug.control, ==, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP);
+    g_assert_true(f->m->accel->debug(f->v, pc, 0, false));
+    g_assert_cmphex(fake.debug.control, ==, 0);
+    fake_vm_free(f);
+}
+
+/* What a pull finds, a push brings back: registers, events, vectors. */
+static void test_state(void)
+{
+    struct kvm_regs regs;
+    struct kvm_sregs sregs;
+    FakeVm *f;
+
+    fake_reset();
+    f = start(NULL, NULL);
+    fake_run(f);
+    for (unsigned i = 0; i < sizeof regs / 8; i++)
+        ((uint64_t *)(void *)&fake.regs)[i] = 0x1111 * (i + 1);
+    fake.regs.rflags = 0x246;
+    fake.sregs.cr2 = 0xabc;
+    fake.sregs.fs.base = 0x12345;
+    fake.events.interrupt.injected = 1;
+    fake.events.interrupt.nr = 0x33;
+    fake.events.nmi.masked = 1;
+    memset(fake.xsave + 160, 0x5a, 256);
+    regs = fake.regs;
+    sregs = fake.sregs;
+    f->m->accel->pull(f->v);
+    g_assert_cmpuint(x86_cpu(f->v)->held.vector, ==, 0x33);
+    f->m->accel->push(f->v);
+    memset(&fake.regs, 0, sizeof fake.regs);
+    memset(&fake.events, 0, sizeof fake.events);
+    fake_run(f);
+    g_assert_cmpmem(&fake.regs, sizeof regs, &regs, sizeof regs);
+    g_assert_cmphex(fake.sregs.cr2, ==, sregs.cr2);
+    g_assert_cmphex(fake.sregs.fs.base, ==, 0x12345);
+    g_assert_cmpuint(fake.events.interrupt.nr, ==, 0x33);
+    g_assert_cmpuint(fake.events.interrupt.injected, ==, 1);
+    g_assert_cmpuint(fake.events.nmi.masked, ==, 1);
+    fake_vm_free(f);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    machine_lock();
+    g_test_add_func("/kvm/open", test_open);
+    g_test_add_func("/kvm/caps", test_caps);
+    g_test_add_func("/kvm/errno", test_errno);
+    g_test_add_func("/kvm/msr-refused", test_msr_refused);
+    g_test_add_func("/kvm/exits", test_exits);
+    g_test_add_func("/kvm/interrupted", test_interrupted);
+    g_test_add_func("/kvm/io", test_io);
+    g_test_add_func("/kvm/refused", test_refused);
+    g_test_add_func("/kvm/dirty-ring", test_dirty_ring);
+    g_test_add_func("/kvm/rom", test_rom);
+    g_test_add_func("/kvm/injection", test_injection);
+    g_test_add_func("/kvm/split", test_split);
+    g_test_add_func("/kvm/events", test_events);
+    g_test_add_func("/kvm/chips", test_chips);
+    g_test_add_func("/kvm/cpuid", test_cpuid);
+    g_test_add_func("/kvm/tsc", test_tsc);
+    g_test_add_func("/kvm/idle", test_idle);
+    g_test_add_func("/kvm/debug", test_debug);
+    g_test_add_func("/kvm/state", test_state);
+    return g_test_run();
+}
