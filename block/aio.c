@@ -189,8 +189,10 @@ bool block_aio_submit(BlockReq *r)
     if (f->aio == FILE_AIO_THREADS || (n->align > 1 && !aligned(r, off, n->align)) || r->niov > 1024)
         return false;
     BlockAio **a = &r->dev->graph->aio[f->aio];
+    g_mutex_lock(&r->dev->graph->lock);
     if (!*a)
         *a = engine_new(f->aio);
+    g_mutex_unlock(&r->dev->graph->lock);
     if (!(*a)->reaper)
         return false;
 #if HAVE_LIBURING

@@ -100,6 +100,21 @@ BlockDev *block_dev_new_empty(BlockGraph *g, const char *name);
 /* Drops a handle: drains, closes what nothing else uses. */
 void block_dev_delete(BlockDev *dev);
 
+/* ---- another context ---- */
+/*
+ * Where a drive's callbacks run instead of the graph's context, without the machine lock: enter() and leave()
+ * are called around everything that touches the drive's requests, from any thread, and may nest. The caller of
+ * block_dev_readv() and the like has entered.
+ */
+typedef struct BlockContext {
+    GMainContext *context;
+    void (*enter)(void *opaque);
+    void (*leave)(void *opaque);
+    void *opaque;
+} BlockContext;
+/* NULL: back to the graph's. Machine lock held; no request is in flight. */
+void block_dev_set_context(BlockDev *dev, const BlockContext *c);
+
 /* ---- a device takes a drive ---- */
 typedef struct BlockDevOps {
     /* The medium changed: load is false when it went away. */

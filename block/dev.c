@@ -10,6 +10,18 @@
 #include "block/dev_int.h"
 #include "util/log.h"
 
+static void dev_enter(const BlockDev *dev)
+{
+    if (dev->devs->context.enter)
+        dev->devs->context.enter(dev->devs->context.opaque);
+}
+
+static void dev_leave(const BlockDev *dev)
+{
+    if (dev->devs->context.leave)
+        dev->devs->context.leave(dev->devs->context.opaque);
+}
+
 /* ---- completion queue ---- */
 static BlockReq *pop_finished(BlockDevs *ds, BlockDev *only)
 {
@@ -66,6 +78,40 @@ static void account(BlockReq *r)
         s->wr_highest = MAX(s->wr_highest, r->off + r->bytes);
 }
 
+typedef struct ToldError { BlockDevs *devs; BlockErrorInfo info; } ToldError;
+
+static gboolean tell_error(gpointer opaque)
+{
+    ToldError *t = opaque;
+    BlockDevs *main = t->devs;
+
+    if (g_list_find(main->all, t->info.dev) && main->error_hook)
+        main->error_hook(main->error_opaque, &t->info);
+    return G_SOURCE_REMOVE;
+}
+
+/* The hook needs the machine lock: from a context of its own the news goes to the graph's loop. */
+static void report_error(BlockDev *dev, const BlockErrorInfo *info)
+{
+    BlockDevs *main = dev->devs->main;
+    GSource *source;
+    ToldError *t;
+
+    if (!main->error_hook)
+        return;
+    if (!dev->devs->context.enter) {
+        main->error_hook(main->error_opaque, info);
+        return;
+    }
+    t = g_new(ToldError, 1);
+    *t = (ToldError) { main, *info };
+    source = g_idle_source_new();
+    g_source_set_priority(source, G_PRIORITY_DEFAULT);
+    g_source_set_callback(source, tell_error, t, g_free);
+    g_source_attach(source, main->loop);
+    g_source_unref(source);
+}
+
 /* True when the request is kept for block_graph_resume(). */
 static bool apply_error_policy(BlockReq *r)
 {
@@ -82,12 +128,11 @@ static bool apply_error_policy(BlockReq *r)
         return false;
     }
     info.stop = p == BLOCK_ERR_STOP || (p == BLOCK_ERR_ENOSPC && nospace);
-    if (info.stop && !dev->devs->error_hook)
+    if (info.stop && !dev->devs->main->error_hook)
         info.stop = false;          /* nobody could resume it */
-    if (dev->devs->error_hook)
-        dev->devs->error_hook(dev->devs->error_opaque, &info);
     if (info.stop)
         g_queue_push_tail(&dev->parked, r);
+    report_error(dev, &info);
     return info.stop;
 }
 
@@ -117,16 +162,18 @@ static gboolean source_dispatch(GSource *source, GSourceFunc fn, gpointer opaque
     int budget = 256;
 
     g_source_set_ready_time(source, -1);
-    while (budget-- > 0 && (r = pop_finished(ds, NULL)))
+    if (ds->context.enter)
+        ds->context.enter(ds->context.opaque);
+    while (budget-- > 0 && !g_source_is_destroyed(source) && (r = pop_finished(ds, NULL)))
         finish(r);
+    if (ds->context.leave)
+        ds->context.leave(ds->context.opaque);
     g_mutex_lock(&ds->lock);
     if (!g_queue_is_empty(&ds->finished))
         g_source_set_ready_time(source, 0);
     g_mutex_unlock(&ds->lock);
     return G_SOURCE_CONTINUE;
 }
-
-static GSourceFuncs source_funcs = { .dispatch = source_dispatch };
 
 /* ---- running ---- */
 static int run(BlockReq *r)
@@ -157,7 +204,7 @@ static void start(BlockReq *r)
 {
     BlockDev *dev = r->dev;
 
-    if (dev->devs->quiesced) {
+    if (dev->devs->main->quiesced) {
         g_queue_push_tail(&dev->held, r);
         return;
     }
@@ -246,7 +293,7 @@ void block_dev_cancel(BlockDev *dev, BlockReq *r)
     }
 }
 
-void block_dev_drain(BlockDev *dev)
+static void drain(BlockDev *dev)
 {
     BlockDevs *ds = dev->devs;
 
@@ -268,16 +315,25 @@ void block_dev_drain(BlockDev *dev)
     }
 }
 
+void block_dev_drain(BlockDev *dev)
+{
+    dev_enter(dev);
+    drain(dev);
+    dev_leave(dev);
+}
+
 void block_dev_cancel_all(BlockDev *dev)
 {
     BlockReq *r;
 
+    dev_enter(dev);
     while ((r = g_queue_pop_head(&dev->parked)) || (r = g_queue_pop_head(&dev->held))) {
         dev->active++;
         r->cancelled = 1;
         block_req_done(r, -ECANCELED);
     }
-    block_dev_drain(dev);
+    drain(dev);
+    dev_leave(dev);
 }
 
 unsigned block_dev_in_flight(const BlockDev *dev) { return dev->in_flight; }
@@ -442,23 +498,73 @@ bool block_dev_eject(BlockDev *dev, bool force, GError **err)
 void block_dev_guest_tray(BlockDev *dev, bool open)
 {
     trace(block_dev_tray, "%s open=%d", dev->name, open);
-    if (dev->devs->tray_hook)
-        dev->devs->tray_hook(dev->devs->tray_opaque, dev, open);
+    if (dev->devs->main->tray_hook)
+        dev->devs->main->tray_hook(dev->devs->main->tray_opaque, dev, open);
 }
 
 /* ---- all drives ---- */
-void block_graph_devs_init(BlockGraph *g, GMainContext *context)
+static void devs_free(BlockDevs *ds)
+{
+    g_mutex_clear(&ds->lock);
+    g_cond_clear(&ds->cond);
+    g_free(ds);
+}
+
+/* A dispatch under way in another thread may still look at the queue: it goes with the source. */
+static void source_finalize(GSource *source) { devs_free(((DevSource *)source)->devs); }
+
+static GSourceFuncs source_funcs = { .dispatch = source_dispatch, .finalize = source_finalize };
+
+static BlockDevs *devs_new(GMainContext *context)
 {
     BlockDevs *ds = g_new0(BlockDevs, 1);
 
-    *block_graph_devs(g) = ds;
     g_mutex_init(&ds->lock);
     g_cond_init(&ds->cond);
     g_queue_init(&ds->finished);
+    ds->loop = context;
     ds->source = g_source_new(&source_funcs, sizeof(DevSource));
     ((DevSource *)ds->source)->devs = ds;
     g_source_set_name(ds->source, "block completions");
+    return ds;
+}
+
+static void devs_drop(BlockDevs *ds)
+{
+    GSource *source = ds->source;
+
+    g_source_destroy(source);
+    g_source_unref(source);
+}
+
+void block_graph_devs_init(BlockGraph *g, GMainContext *context)
+{
+    BlockDevs *ds = devs_new(context);
+
+    ds->main = ds;
+    *block_graph_devs(g) = ds;
     g_source_attach(ds->source, context);
+}
+
+void block_dev_set_context(BlockDev *dev, const BlockContext *c)
+{
+    BlockDevs *old = dev->devs, *now = old->main;
+    void (*leave)(void *opaque) = old->context.leave;
+    void *opaque = old->context.opaque;
+
+    dev_enter(dev);
+    block_dev_cancel_all(dev);
+    if (c) {
+        now = devs_new(NULL);
+        now->main = old->main;
+        now->context = *c;
+        g_source_attach(now->source, c->context);
+    }
+    dev->devs = now;
+    if (old != old->main)
+        devs_drop(old);
+    if (leave)
+        leave(opaque);
 }
 
 BlockDev *block_dev_new(BlockGraph *g, const char *name)
@@ -474,7 +580,7 @@ BlockDev *block_dev_new(BlockGraph *g, const char *name)
     dev->open_flags = BLOCK_RDWR;
     g_queue_init(&dev->parked);
     g_queue_init(&dev->held);
-    dev->devs->all = g_list_append(dev->devs->all, dev);
+    dev->devs->main->all = g_list_append(dev->devs->main->all, dev);
     return dev;
 }
 
@@ -482,7 +588,8 @@ void block_dev_delete(BlockDev *dev)
 {
     dev->ops = NULL;
     block_dev_cancel_all(dev);
-    dev->devs->all = g_list_remove(dev->devs->all, dev);
+    block_dev_set_context(dev, NULL);
+    dev->devs->main->all = g_list_remove(dev->devs->main->all, dev);
     block_node_unref(dev->node);
     g_free(dev->name);
     g_free(dev->device_id);
@@ -495,11 +602,7 @@ void block_graph_devs_free(BlockGraph *g)
 
     while (ds->all)
         block_dev_delete(ds->all->data);
-    g_source_destroy(ds->source);
-    g_source_unref(ds->source);
-    g_mutex_clear(&ds->lock);
-    g_cond_clear(&ds->cond);
-    g_free(ds);
+    devs_drop(ds);
     *block_graph_devs(g) = NULL;
 }
 
@@ -521,12 +624,15 @@ void block_graph_set_tray_hook(BlockGraph *g, BlockTrayHook *fn, void *opaque)
 
 static void restart(BlockDev *dev, GQueue *q)
 {
-    GQueue again = *q;
+    GQueue again;
     BlockReq *r;
 
+    dev_enter(dev);
+    again = *q;
     g_queue_init(q);
     while ((r = g_queue_pop_head(&again)))
         start(r);
+    dev_leave(dev);
 }
 
 void block_graph_resume(BlockGraph *g)
@@ -535,13 +641,24 @@ void block_graph_resume(BlockGraph *g)
         restart(l->data, &((BlockDev *)l->data)->parked);
 }
 
-void block_graph_quiesce(BlockGraph *g) { (*block_graph_devs(g))->quiesced++; }
+/* With every drive entered: none is inside start(). */
+static void change_quiesced(BlockDevs *ds, int by)
+{
+    for (GList *l = ds->all; l; l = l->next)
+        dev_enter(l->data);
+    ds->quiesced += by;
+    for (GList *l = g_list_last(ds->all); l; l = l->prev)
+        dev_leave(l->data);
+}
+
+void block_graph_quiesce(BlockGraph *g) { change_quiesced(*block_graph_devs(g), 1); }
 
 void block_graph_unquiesce(BlockGraph *g)
 {
     BlockDevs *ds = *block_graph_devs(g);
 
-    if (--ds->quiesced)
+    change_quiesced(ds, -1);
+    if (ds->quiesced)
         return;
     for (GList *l = ds->all; l; l = l->next)
         restart(l->data, &((BlockDev *)l->data)->held);

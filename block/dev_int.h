@@ -11,7 +11,10 @@ typedef struct BlockDevs {
     GQueue finished;            /* BlockReq waiting for its callback */
     GSource *source;
     GList *all;                 /* BlockDev, in the order they were made */
-    unsigned quiesced;
+    unsigned quiesced;          /* of the graph's; written with every drive entered */
+    struct BlockDevs *main;     /* the graph's */
+    BlockContext context;       /* enter NULL: the machine lock guards */
+    GMainContext *loop;         /* of the graph's; may be NULL */
     BlockErrorHook *error_hook;
     void *error_opaque;
     BlockTrayHook *tray_hook;

@@ -107,6 +107,8 @@ static void run_state_changed(void *opaque, MachineEvent ev, const char *detail)
 {
     if (ev == EVENT_RESUME)
         block_graph_resume(opaque);
+    else if (ev == EVENT_STOP)
+        block_graph_drain_all(opaque);         /* a saved state has no request half done */
 }
 
 static void *find_drive(void *opaque, const char *id, GError **err)

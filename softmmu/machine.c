@@ -99,6 +99,16 @@ void machine_on_free(Machine *m, void (*fn)(void *data), void *data)
     g_array_append_val(m->on_free, h);
 }
 
+void machine_off_free(Machine *m, void (*fn)(void *data), void *data)
+{
+    for (unsigned i = m->on_free->len; i > 0; i--) {
+        FreeHook h = g_array_index(m->on_free, FreeHook, i - 1);
+
+        if (h.fn == fn && h.data == data)
+            g_array_remove_index(m->on_free, i - 1);
+    }
+}
+
 void machine_free(Machine *m)
 {
     for (unsigned i = 0; i < m->vcpus->len; i++)

@@ -85,6 +85,7 @@ Machine *machine_new(bool manual_clock);
 /* Ends the vcpu threads, frees devices, runs machine_on_free hooks, then the rest. Lock held. */
 void machine_free(Machine *m);
 void machine_on_free(Machine *m, void (*fn)(void *data), void *data);
+void machine_off_free(Machine *m, void (*fn)(void *data), void *data);       /* takes it back */
 /* Makes a saved state carry rb (RAM found in the memory tree is carried anyway; this is for RAM
    that may be unmapped at the time: a BAR, a flash behind a bank register). */
 void machine_add_ram(Machine *m, RamBlock *rb);

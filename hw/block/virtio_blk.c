@@ -5,6 +5,7 @@
  * completion finds a ring that is gone.
  */
 #include "hw/block/conf.h"
+#include "hw/core/iothread.h"
 #include "hw/virtio/virtio_pci.h"
 
 #include <string.h>
@@ -30,6 +31,7 @@ typedef struct VirtioBlk {
     uint32_t num_queues, queue_size, logical_block_size, physical_block_size;
     bool discard, write_zeroes, config_wce;
     BlockConf conf;
+    IoThread *iothread;
     bool wce;                   /* state */
 } VirtioBlk;
 
@@ -296,9 +298,11 @@ static void vdev_reset(VirtioDevice *v)
     set_wce(s, s->conf.wce);
 }
 
+static void settle(VirtioDevice *v) { block_dev_drain(blk_of(v)->drive); }
+
 static const VirtioClass blk_vclass = {
     .id = 2, .pci_class = 0x010000, .config_size = 60, .get_config = get_config, .set_config = set_config,
-    .adjust_features = adjust_features, .features_set = features_set, .reset = vdev_reset,
+    .adjust_features = adjust_features, .features_set = features_set, .reset = vdev_reset, .settle = settle,
 };
 
 static void media_resized(void *opaque)
@@ -327,6 +331,26 @@ static bool check_props(VirtioBlk *s, GError **err)
     return true;
 }
 
+static void enter(void *opaque) { iothread_enter(opaque); }
+static void leave(void *opaque) { iothread_leave(opaque); }
+
+static void start_iothread(VirtioBlk *s)
+{
+    BlockContext c = { .enter = enter, .leave = leave, .opaque = s->iothread };
+
+    if (!s->iothread)
+        return;
+    c.context = iothread_context(s->iothread);
+    block_dev_set_context(s->drive, &c);
+    virtio_use_iothread(&s->vp.v, s->iothread);
+}
+
+static void stop_iothread(VirtioBlk *s)
+{
+    block_dev_set_context(s->drive, NULL);
+    virtio_drop_iothread(&s->vp.v);
+}
+
 static bool blk_realize(Device *dev, GError **err)
 {
     VirtioBlk *s = container_of(dev, VirtioBlk, vp.pci.dev);
@@ -338,7 +362,9 @@ static bool blk_realize(Device *dev, GError **err)
     virtio_init(&s->vp.v, dev, &blk_vclass);
     for (unsigned i = 0; i < s->num_queues; i++)
         virtio_add_queue(&s->vp.v, s->queue_size, kick);
+    start_iothread(s);
     if (!virtio_pci_realize(&s->vp, err)) {
+        stop_iothread(s);
         block_dev_detach(s->drive);
         return false;
     }
@@ -351,6 +377,7 @@ static void blk_unrealize(Device *dev)
 
     block_dev_cancel_all(s->drive);
     virtio_pci_unrealize(&s->vp);
+    stop_iothread(s);
     block_dev_detach(s->drive);
 }
 
@@ -379,6 +406,7 @@ const DeviceClass virtio_blk_pci_class = {
     .props = (const PropDesc[]) {
         VIRTIO_PCI_PROPS(VirtioBlk),
         PROP_BACKEND(VirtioBlk, drive, "drive", "the -drive or -blockdev behind it"),
+        PROP_BACKEND(VirtioBlk, iothread, "iothread", "the -object iothread that runs the requests"),
         PROP_STRING(VirtioBlk, serial, "serial number, up to 20 characters"),
         NAMED("num-queues", num_queues, PROP_UINT_, 1, "request queues, 1 to 16"),
         NAMED("queue-size", queue_size, PROP_UINT_, 256, "entries of a queue"),

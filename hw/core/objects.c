@@ -1,12 +1,16 @@
 /* objects: the kinds of -object, most of them described by their options alone. */
 #include "hw/core/objects.h"
 
+#include "hw/core/iothread.h"
+
 #include "net/net.h"
 
 typedef struct ObjectKind {
     const char *name, *backend; /* back-end kind it is registered as */
     const char *keys;           /* options it takes, separated by spaces */
     bool (*add)(Machine *m, OptList *o, GError **err);
+    void *(*make)(Machine *m, const char *id);  /* what the name stands for; NULL: the options themselves */
+    bool (*drop)(Machine *m, void *made, GError **err);         /* undoes make; false: in use */
 } ObjectKind;
 
 static bool dump_add(Machine *m, OptList *o, GError **err)
@@ -23,9 +27,31 @@ static bool dump_add(Machine *m, OptList *o, GError **err)
              : err_set(err, "there is no netdev '%s'", netdev ? netdev : "");
 }
 
+static void end_iothread(void *data)
+{
+    iothread_free(data);
+}
+
+static void *make_iothread(Machine *m, const char *id)
+{
+    IoThread *t = iothread_new(id);
+
+    machine_on_free(m, end_iothread, t);
+    return t;
+}
+
+static bool drop_iothread(Machine *m, void *made, GError **err)
+{
+    if (iothread_in_use(made))
+        return err_set(err, "iothread '%s' is in use by a device", iothread_id(made));
+    machine_off_free(m, end_iothread, made);
+    iothread_free(made);
+    return true;
+}
+
 static const ObjectKind kinds[] = {
     { "filter-dump", "filter", "netdev file maxlen queue", dump_add },
-    { "iothread", "iothread", "poll-max-ns poll-grow poll-shrink thread-pool-min thread-pool-max", NULL },
+    { "iothread", "iothread", "poll-max-ns poll-grow poll-shrink thread-pool-min thread-pool-max", NULL, make_iothread, drop_iothread },
     { "memory-backend-ram", "memory-backend", "size share merge dump prealloc host-nodes policy reserve", NULL },
     { "memory-backend-memfd", "memory-backend", "size share merge dump prealloc seal hugetlb hugetlbsize reserve", NULL },
     { "memory-backend-file", "memory-backend", "size share merge dump prealloc mem-path discard-data pmem readonly align reserve", NULL },
@@ -75,14 +101,18 @@ bool object_add(Machine *m, OptList *o, GError **err)
             return err_set(err, "there is already an object '%s'", id);
     if (k->add && !k->add(m, o, err))
         return false;
-    backend_register(m, k->backend, id, o);
+    backend_register(m, k->backend, id, k->make ? k->make(m, id) : (void *)o);
     return true;
 }
 
 bool object_del(Machine *m, const char *id, GError **err)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
-        if (backend_find(m, kinds[i].backend, id)) {
+        void *made = backend_find(m, kinds[i].backend, id);
+
+        if (made) {
+            if (kinds[i].drop && !kinds[i].drop(m, made, err))
+                return false;
             backend_unregister(m, kinds[i].backend, id);
             return true;
         }

@@ -1,6 +1,8 @@
 /* virtio: device status, features, queues; the ring layouts are split.c and packed.c. */
 #include "hw/virtio/virtio_int.h"
 
+#include "hw/core/iothread.h"
+
 static const VirtRingOps *ring(const VirtQueue *vq)
 {
     return virtio_has(vq->v, VIRTIO_F_RING_PACKED) ? &virt_packed_ring : &virt_split_ring;
@@ -50,6 +52,9 @@ static void queue_reset(VirtQueue *vq)
 
 void virtio_reset(VirtioDevice *v)
 {
+    atomic_store(&v->kicked, 0);
+    v->notify_due = 0;
+    v->config_due = false;
     if (v->vc->reset)
         v->vc->reset(v);
     v->status = v->isr = 0;
@@ -87,6 +92,11 @@ void virtio_set_status(VirtioDevice *v, uint8_t status)
 
 void virtio_config_changed(VirtioDevice *v)
 {
+    if (v->client && !machine_lock_held()) {
+        v->config_due = true;
+        iothread_defer(v->client);
+        return;
+    }
     v->generation++;
     if (!(v->status & VIRTIO_S_DRIVER))
         return;
@@ -142,10 +152,94 @@ void virtq_disable(VirtQueue *vq)
     virt_map_drop(&vq->map_used);
 }
 
-void virtq_kick(VirtQueue *vq)
+static void serve(VirtQueue *vq)
 {
     if (vq->enabled && virtio_ready(vq->v) && vq->kick)
         vq->kick(vq->v, vq);
+}
+
+void virtq_kick(VirtQueue *vq)
+{
+    struct IoClient *c = vq->v->client;
+
+    if (!c) {
+        serve(vq);
+        return;
+    }
+    atomic_fetch_or(&vq->v->kicked, 1ULL << vq->index);
+    iothread_kick(c);
+}
+
+static void iothread_work(void *opaque)
+{
+    VirtioDevice *v = opaque;
+    uint64_t queues = atomic_exchange(&v->kicked, 0);
+
+    for (unsigned i = 0; i < v->nqueues; i++) {
+        if (queues >> i & 1)
+            serve(&v->queues[i]);
+    }
+}
+
+static void iothread_deliver(void *opaque)
+{
+    VirtioDevice *v = opaque;
+    uint64_t due = v->notify_due;
+
+    v->notify_due = 0;
+    if (v->config_due) {
+        v->config_due = false;
+        virtio_config_changed(v);
+    }
+    for (unsigned i = 0; i < v->nqueues; i++) {
+        if (due >> i & 1) {
+            v->isr |= 1;
+            v->notify(v, v->queues[i].vector);
+        }
+    }
+}
+
+/* A stopped machine has nothing under way: kicks are served, requests done, interrupts where they belong. */
+static void machine_event(void *opaque, MachineEvent ev, const char *detail)
+{
+    VirtioDevice *v = opaque;
+
+    if (ev != EVENT_STOP)
+        return;
+    virtio_enter(v);
+    iothread_work(v);
+    if (v->vc->settle)
+        v->vc->settle(v);
+    virtio_leave(v);
+}
+
+void virtio_use_iothread(VirtioDevice *v, struct IoThread *t)
+{
+    machine_listen(v->dev->machine, machine_event, v);
+    v->iothread = t;
+    v->client = iothread_attach(t, iothread_work, iothread_deliver, v);
+}
+
+void virtio_drop_iothread(VirtioDevice *v)
+{
+    if (v->client) {
+        machine_unlisten(v->dev->machine, machine_event, v);
+        iothread_detach(v->client);
+    }
+    v->client = NULL;
+    v->iothread = NULL;
+}
+
+void virtio_enter(VirtioDevice *v)
+{
+    if (v->iothread)
+        iothread_enter(v->iothread);
+}
+
+void virtio_leave(VirtioDevice *v)
+{
+    if (v->iothread)
+        iothread_leave(v->iothread);
 }
 
 static bool usable(VirtQueue *vq)
@@ -216,6 +310,11 @@ void virtq_notify(VirtQueue *vq)
 {
     if (!usable(vq) || !ring(vq)->wants_interrupt(vq))
         return;
+    if (vq->v->client && !machine_lock_held()) {
+        vq->v->notify_due |= 1ULL << vq->index;
+        iothread_defer(vq->v->client);
+        return;
+    }
     vq->v->isr |= 1;
     vq->v->notify(vq->v, vq->vector);
 }

@@ -75,6 +75,7 @@ typedef struct VirtioClass {
     void (*features_set)(VirtioDevice *v);                      /* v->features is final; optional */
     void (*status_set)(VirtioDevice *v, uint8_t old);           /* optional */
     void (*reset)(VirtioDevice *v);                             /* cancel what is in flight; optional */
+    void (*settle)(VirtioDevice *v);                            /* wait for what is in flight; optional */
 } VirtioClass;
 
 struct VirtioDevice {
@@ -87,6 +88,12 @@ struct VirtioDevice {
     unsigned nqueues;
     VirtQueue queues[VIRTIO_MAX_QUEUES];
     bool broken;
+    /* An I/O thread serves the queues; the machine lock holder enters it to touch them. NULL: the machine lock. */
+    struct IoThread *iothread;
+    struct IoClient *client;
+    _Atomic uint64_t kicked;    /* queues */
+    uint64_t notify_due;        /* queues whose interrupt waits for the machine lock */
+    bool config_due;
     /* transport */
     void (*notify)(VirtioDevice *v, uint16_t vector);
     bool legacy;                /* the driver uses the transitional interface */
@@ -104,6 +111,12 @@ static inline bool virtio_ready(const VirtioDevice *v)
 void virtio_config_changed(VirtioDevice *v);
 /* The driver broke the rules: log, NEEDS_RESET, stop every queue until reset. */
 void virtio_error(VirtioDevice *v, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
+/* In realize, after the queues exist: t runs them from now on. In unrealize: virtio_drop_iothread(). */
+void virtio_use_iothread(VirtioDevice *v, struct IoThread *t);
+void virtio_drop_iothread(VirtioDevice *v);
+void virtio_enter(VirtioDevice *v);             /* nothing without an I/O thread */
+void virtio_leave(VirtioDevice *v);
 
 /* Transport side. */
 void virtio_set_status(VirtioDevice *v, uint8_t status);

@@ -112,7 +112,7 @@ static void queue_write(VirtioPci *p, VirtQueue *vq, unsigned off, uint32_t val)
     }
 }
 
-static void common_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
+static void common_write_entered(void *opaque, uint64_t off, uint64_t val, unsigned size)
 {
     VirtioPci *p = opaque;
     VirtQueue *vq = selected(p);
@@ -137,6 +137,13 @@ static void common_write(void *opaque, uint64_t off, uint64_t val, unsigned size
         if (vq)
             queue_write(p, vq, off, val);
     }
+}
+
+static void common_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
+{
+    virtio_enter(&((VirtioPci *)opaque)->v);
+    common_write_entered(opaque, off, val, size);
+    virtio_leave(&((VirtioPci *)opaque)->v);
 }
 
 static uint64_t isr_read(void *opaque, uint64_t off, unsigned size)
@@ -176,9 +183,16 @@ static uint64_t device_read(void *opaque, uint64_t off, unsigned size)
     return config_bytes_read(opaque, off, size);
 }
 
-static void device_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
+static void device_write_entered(void *opaque, uint64_t off, uint64_t val, unsigned size)
 {
     config_bytes_write(opaque, off, val, size);
+}
+
+static void device_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
+{
+    virtio_enter(&((VirtioPci *)opaque)->v);
+    device_write_entered(opaque, off, val, size);
+    virtio_leave(&((VirtioPci *)opaque)->v);
 }
 
 static uint64_t notify_read(void *opaque, uint64_t off, unsigned size)
@@ -191,7 +205,7 @@ static void notify_write(void *opaque, uint64_t off, uint64_t val, unsigned size
     VirtioPci *p = opaque;
     unsigned n = off / NOTIFY_MULTIPLIER;
 
-    if (n < p->v.nqueues)
+    if (n < p->v.nqueues && n < VIRTIO_MAX_QUEUES)
         virtq_kick(&p->v.queues[n]);
 }
 
@@ -199,6 +213,8 @@ static const IoOps common_ops = { common_read, common_write, .min = 1, .max = 4 
 static const IoOps isr_ops = { isr_read, ignore_write, .min = 1, .max = 4, .impl_min = 1, .impl_max = 1 };
 static const IoOps device_ops = { device_read, device_write, .min = 1, .max = 8, .unaligned = true };
 static const IoOps notify_ops = { notify_read, notify_write, .min = 1, .max = 4 };
+/* With an I/O thread a kick is a word and a wake-up: no lock at all. */
+static const IoOps notify_ops_lockless = { notify_read, notify_write, .min = 1, .max = 4, .lockless = true };
 
 /* Legacy: one page number places the whole split ring, aligned to 4 KiB. */
 static void legacy_set_pfn(VirtioPci *p, VirtQueue *vq, uint32_t pfn)
@@ -243,7 +259,7 @@ static uint64_t legacy_read(void *opaque, uint64_t off, unsigned size)
     }
 }
 
-static void legacy_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
+static void legacy_write_entered(void *opaque, uint64_t off, uint64_t val, unsigned size)
 {
     VirtioPci *p = opaque;
     VirtQueue *vq = selected(p);
@@ -273,6 +289,13 @@ static void legacy_write(void *opaque, uint64_t off, uint64_t val, unsigned size
     }
 }
 
+static void legacy_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
+{
+    virtio_enter(&((VirtioPci *)opaque)->v);
+    legacy_write_entered(opaque, off, val, size);
+    virtio_leave(&((VirtioPci *)opaque)->v);
+}
+
 static const IoOps legacy_ops = { legacy_read, legacy_write, .min = 1, .max = 4, .unaligned = true };
 
 /* One virtio_pci_cap: type, bar, offset and length of a structure (4.1.4). */
@@ -300,7 +323,9 @@ static bool add_modern(VirtioPci *p, GError **err)
     device_init_io(d, &p->common, "virtio-common", &common_ops, PART);
     device_init_io(d, &p->isr_region, "virtio-isr", &isr_ops, PART);
     device_init_io(d, &p->device, "virtio-device", &device_ops, PART);
-    device_init_io(d, &p->notify_region, "virtio-notify", &notify_ops, PART);
+    device_init_io(d, &p->notify_region, "virtio-notify", p->v.client ? &notify_ops_lockless : &notify_ops, PART);
+    if (p->v.client)
+        p->notify_region.busy = NULL;   /* the guard belongs to the machine lock; a kick re-enters nothing */
     region_add(&p->modern, &p->common, 0, 0);
     region_add(&p->modern, &p->isr_region, PART, 0);
     region_add(&p->modern, &p->device, 2 * PART, 0);
@@ -367,12 +392,16 @@ bool virtio_pci_realize(VirtioPci *p, GError **err)
 
 void virtio_pci_unrealize(VirtioPci *p)
 {
+    virtio_enter(&p->v);
     virtio_cleanup(&p->v);
+    virtio_leave(&p->v);
 }
 
 void virtio_pci_reset(VirtioPci *p)
 {
+    virtio_enter(&p->v);
     virtio_reset(&p->v);
+    virtio_leave(&p->v);
     p->feature_select[0] = p->feature_select[1] = 0;
     p->queue_select = 0;
     p->guest_features = 0;

@@ -1,4 +1,4 @@
-# slow-hotplug-linux: virtio-blk cards, SCSI disks and AHCI disks come and go under load in a Linux guest; nothing is lost.
+# slow-hotplug-linux: virtio-blk cards and SCSI disks come and go under load, partly in an I/O thread, across a save and load.
 . "$QUERN_SRC/tests/sh/lib/boot.sh"
 command -v socat >/dev/null || skip "no socat"
 need_kernel
@@ -30,7 +30,8 @@ initramfs "$tmp/script" virtio_pci virtio_blk virtio_scsi sd_mod
 head -c 8M /dev/urandom > "$tmp/base"
 timeout 280 "$QUERN" -display none -serial "file:$tmp/serial" -monitor "unix:$tmp/mon,server=on,wait=off" -nic none -m 256 -vga none \
     -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1" -accel jit \
-    -drive "if=none,id=base,file=$tmp/base,format=raw" -device virtio-blk-pci,drive=base -device virtio-scsi-pci,id=s "$@" </dev/null &
+    -drive "if=none,id=base,file=$tmp/base,format=raw" -object iothread,id=io0 \
+    -device virtio-blk-pci,drive=base,iothread=io0 -device virtio-scsi-pci,id=s </dev/null &
 pid=$!
 hmp() { (echo "$1"; sleep 0.3) | socat -t 1 - "UNIX-CONNECT:$tmp/mon" >> "$tmp/hmp" 2>&1; }
 wait_for() { for i in $(seq 600); do grep -aq "$1" "$tmp/serial" && return 0; kill -0 $pid 2>/dev/null || break; sleep 0.2; done
@@ -42,11 +43,12 @@ for kind in vdb sda; do
         head -c 4M /dev/urandom > "$tmp/$kind$n"
         before=$(sum "$tmp/$kind$n")
         hmp "drive_add 0 if=none,id=d$kind$n,file=$tmp/$kind$n,format=raw"
-        if [ $kind = vdb ]; then hmp "device_add virtio-blk-pci,drive=d$kind$n,id=x$kind$n"
+        if [ $kind = vdb ]; then hmp "device_add virtio-blk-pci,drive=d$kind$n,id=x$kind$n$([ $((n % 2)) = 0 ] || echo ,iothread=io0)"
         else hmp "device_add scsi-hd,drive=d$kind$n,id=x$kind$n,bus=s.0,scsi-id=$n"; fi
         wait_for "got $kind $n"
         grep -aq "got $kind $n $before" "$tmp/serial" || fail "$kind $n: wrong content"
         wait_for "drop $kind $n"
+        [ "$n" != 2 ] || { hmp "savevm $tmp/state"; hmp "loadvm $tmp/state"; }
         hmp "device_del x$kind$n"
         wait_for "lost $kind $n"
         after=$(head -c 1M "$tmp/$kind$n" | sha256sum | cut -c1-16)

@@ -1,4 +1,4 @@
-# slow-virtio-blk-linux: virtio-blk as Linux sees it: queues, packed ring, discard, zeroes, serial, sizes, write cache.
+# slow-virtio-blk-linux: virtio-blk as Linux sees it: queues, packed ring, discard, zeroes, serial, sizes, write cache; with and without an I/O thread.
 . "$QUERN_SRC/tests/sh/lib/boot.sh"
 need_kernel
 cat > "$tmp/script" <<'S'
@@ -20,13 +20,14 @@ sync
 poweroff -f
 S
 initramfs "$tmp/script" virtio_pci virtio_blk
-for ring in off on; do
+for how in off: on: off:,iothread=io0 on:,iothread=io0; do
+    ring=${how%%:*} thread=${how#*:}
     head -c 16M /dev/urandom > "$tmp/disk"
     want=$(sha256sum < "$tmp/disk" | cut -c1-64) before=$(stat -c %b "$tmp/disk")
-    boot_linux 200 -accel jit -smp 2 -drive "if=none,id=d,file=$tmp/disk,format=raw,discard=unmap" "$@" \
-        -device "virtio-blk-pci,drive=d,num-queues=2,packed=$ring,serial=quern-4711,physical_block_size=4096,min_io_size=4096,opt_io_size=65536,write-cache=on${IOTHREAD:-}"
+    boot_linux 200 -accel jit -smp 2 -drive "if=none,id=d,file=$tmp/disk,format=raw,discard=unmap" -object iothread,id=io0 \
+        -device "virtio-blk-pci,drive=d,num-queues=2,packed=$ring,serial=quern-4711,physical_block_size=4096,min_io_size=4096,opt_io_size=65536,write-cache=on$thread"
     [ $rc = 0 ] || fail "exit status $rc"
-    has() { grep -aq "^$1" "$tmp/serial" || fail "packed=$ring: no '$1'"; }
+    has() { grep -aq "^$1" "$tmp/serial" || fail "packed=$how no '$1'"; }
     has "queues 2"; has "serial quern-4711"; has "sizes 512 4096 4096 65536"; has "discard 512"; has "cache write back"
     has "indirect 1 event 1 packed $([ $ring = on ] && echo 1 || echo 0)"
     has "$want"; has "discarded"; has "after 0"
