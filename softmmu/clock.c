@@ -1,9 +1,17 @@
-/* clock: guest and host clocks, and timers in one heap per clock, driven by a timerfd. */
+/*
+ * clock: guest and host clocks, and timers in one heap per clock, driven by a timerfd.
+ *
+ * On a crowded host the main thread may get its turn long after a deadline, while the vcpu goes on
+ * running: a guest that measures its tick then sees none. So a POSIX timer stands a little behind the
+ * timerfd and interrupts the vcpu itself, which runs the timers that only move interrupt lines.
+ */
 #include "softmmu/clock.h"
 
 #include "util/bytes.h"
 
+#include <errno.h>
 #include <glib.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/timerfd.h>
@@ -11,6 +19,8 @@
 #include <unistd.h>
 
 enum { RUN_BUDGET = 1000 };             /* timers one clocks_run calls before others get a turn */
+enum { LATE_SIGNAL = SIGUSR2 };
+#define LATE_NS (500 * NS_PER_US)       /* how long the main thread has for a timer before a vcpu is interrupted */
 enum { STEP_BUDGET = 4 << 20 };         /* a timer that always asks for "now" must not hang a test */
 
 typedef struct ClockSource {
@@ -28,6 +38,9 @@ struct Clocks {
     int fd;                     /* timerfd, CLOCK_MONOTONIC */
     int64_t armed;              /* monotonic deadline the fd is set to, INT64_MAX: off */
     GSource *source;
+    timer_t late_timer;         /* valid while late is set */
+    void (*late)(void *opaque); /* async-signal-safe, on the helper's thread */
+    void *late_opaque;
 };
 
 static int64_t host_ns(clockid_t id)
@@ -52,6 +65,7 @@ Clocks *clocks_new(bool manual)
 
 void clocks_free(Clocks *c)
 {
+    clocks_set_helper(c, 0, NULL, NULL);
     if (c->source) {
         g_source_destroy(c->source);
         g_source_unref(c->source);
@@ -168,6 +182,44 @@ static void clocks_arm(Clocks *c, bool exact)
         its.it_value.tv_nsec = when % NS_PER_SEC;
     }
     timerfd_settime(c->fd, TFD_TIMER_ABSTIME, &its, NULL);
+    if (!c->late)
+        return;
+    if (when != INT64_MAX) {
+        its.it_value.tv_sec = (when + LATE_NS) / NS_PER_SEC;
+        its.it_value.tv_nsec = (when + LATE_NS) % NS_PER_SEC;
+    }
+    timer_settime(c->late_timer, TIMER_ABSTIME, &its, NULL);
+}
+
+static void on_late(int sig, siginfo_t *si, void *context)
+{
+    Clocks *c = si->si_value.sival_ptr;
+    int saved = errno;
+
+    if (si->si_code == SI_TIMER && c->late)
+        c->late(c->late_opaque);
+    errno = saved;
+}
+
+void clocks_set_helper(Clocks *c, int tid, void (*late)(void *opaque), void *opaque)
+{
+    struct sigaction sa = { .sa_sigaction = on_late, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK };
+    struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = LATE_SIGNAL, .sigev_value.sival_ptr = c };
+
+    if (c->late)
+        timer_delete(c->late_timer);
+    c->late = NULL;
+    if (!late || c->manual)
+        return;
+    ev._sigev_un._tid = tid;
+    sigemptyset(&sa.sa_mask);
+    sigaction(LATE_SIGNAL, &sa, NULL);
+    if (timer_create(CLOCK_MONOTONIC, &ev, &c->late_timer))
+        return;                 /* the main thread alone keeps the time, as without a helper */
+    c->late_opaque = opaque;
+    c->late = late;
+    c->armed = INT64_MAX;       /* so that both are set */
+    clocks_arm(c, true);
 }
 
 void clocks_set_running(Clocks *c, bool running)
@@ -228,6 +280,27 @@ bool clocks_run(Clocks *c)
     }
     clocks_arm(c, true);
     return ran;
+}
+
+void clocks_run_late(Clocks *c)
+{
+    GPtrArray *h = c->heap[CLOCK_VM];
+
+    for (int budget = RUN_BUDGET; budget; budget--) {
+        int64_t now = clock_ns(c, CLOCK_VM);
+        Timer *due = NULL;
+
+        for (unsigned i = 0; i < h->len; i++) {
+            Timer *t = heap_at(h, i);
+
+            if (t->any_thread && t->deadline <= now && (!due || t->deadline < due->deadline))
+                due = t;
+        }
+        if (!due || atomic_load(&c->vm_frozen) >= 0)
+            break;
+        timer_fire(due);
+    }
+    clocks_arm(c, true);
 }
 
 void clocks_step(Clocks *c, int64_t ns)

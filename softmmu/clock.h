@@ -28,6 +28,12 @@ void clocks_step(Clocks *c, int64_t ns);
 int64_t clocks_next_ns(Clocks *c);
 /* Runs timers that are due; returns whether any ran. Machine lock held. */
 bool clocks_run(Clocks *c);
+/* Names a thread that is interrupted when a deadline has passed and the main thread did not come:
+   late(opaque) then runs in a signal handler of thread tid (atomics only) and sees to it that the
+   thread soon calls clocks_run_late with the machine lock. late NULL: no helper. Machine lock held. */
+void clocks_set_helper(Clocks *c, int tid, void (*late)(void *opaque), void *opaque);
+/* Runs the due CLOCK_VM timers that may run on any thread. Machine lock held. */
+void clocks_run_late(Clocks *c);
 /* Attaches a GSource (timerfd) that calls clocks_run to the default main context. */
 void clocks_attach(Clocks *c);
 
@@ -38,6 +44,7 @@ typedef struct Timer {
     void *opaque;
     int64_t deadline;           /* ns on its clock; valid while active */
     int heap_index;             /* -1: not active */
+    bool any_thread;            /* fn only moves interrupt lines: a vcpu may call it when main is late */
     bool *busy;                 /* the owner's busy flag, set around fn; or NULL */
 } Timer;
 

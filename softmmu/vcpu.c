@@ -13,7 +13,7 @@
 
 #include <unistd.h>
 
-enum { CHORE_WORK = 1 << 0, CHORE_VIEWS = 1 << 1, CHORE_STOP = 1 << 2 };
+enum { CHORE_WORK = 1 << 0, CHORE_VIEWS = 1 << 1, CHORE_STOP = 1 << 2, CHORE_TIMERS = 1 << 3 };
 
 struct VcpuWork {
     VcpuWork *next;
@@ -192,12 +192,14 @@ bool vcpu_attend(Vcpu *v)
 
     if (!c)
         return false;
-    if (c & (CHORE_WORK | CHORE_VIEWS)) {
+    if (c & (CHORE_WORK | CHORE_VIEWS | CHORE_TIMERS)) {
         lock = !machine_lock_held();
         if (lock)
             machine_lock();
         work_run(v);
         take_views(v);
+        if (c & CHORE_TIMERS)
+            clocks_run_late(v->machine->clocks);
         if (lock)
             machine_unlock();
     }
@@ -294,6 +296,15 @@ static void vcpu_run_once(Vcpu *v)
     handle_exit(v, why);
 }
 
+/* In a signal handler of v's thread: the main thread has missed a deadline. */
+static void timers_are_late(void *opaque)
+{
+    Vcpu *v = opaque;
+
+    atomic_fetch_or(&v->chores, CHORE_TIMERS);
+    atomic_store_explicit(&v->attention, 1, memory_order_release);
+}
+
 static gpointer vcpu_thread(gpointer data)
 {
     Vcpu *v = data;
@@ -301,6 +312,8 @@ static gpointer vcpu_thread(gpointer data)
     current_vcpu = v;
     v->host_tid = gettid();
     machine_lock();
+    if (v->index == 0)
+        clocks_set_helper(v->machine->clocks, v->host_tid, timers_are_late, v);
     while (!v->quit) {
         work_run(v);
         if (must_stop(v)) {
@@ -317,6 +330,8 @@ static gpointer vcpu_thread(gpointer data)
         vcpu_run_once(v);
     }
     work_run(v);
+    if (v->index == 0)
+        clocks_set_helper(v->machine->clocks, 0, NULL, NULL);
     v->stopped = true;
     g_cond_broadcast(machine_cond());
     machine_unlock();

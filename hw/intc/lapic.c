@@ -438,6 +438,7 @@ static bool lapic_realize(Device *dev, GError **err)
     if (!s->cpu)
         return err_set(err, "a local APIC comes with its processor");
     device_timer_init(dev, &s->timer, lapic_timer_expire);
+    s->timer.any_thread = true;
     s->base = APIC_DEFAULT_BASE | BASE_ENABLE | (s->cpu->bsp ? BASE_BSP : 0);
     s->xapic_id = s->id & 0xff;
     s->in_engine = irqchip_mode(dev->machine) != IRQCHIP_OFF;

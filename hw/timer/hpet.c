@@ -315,8 +315,10 @@ static bool hpet_realize(Device *dev, GError **err)
     static void (*const fn[TIMERS])(void *) = { expire0, expire1, expire2 };
     Hpet *s = (Hpet *)dev;
 
-    for (unsigned n = 0; n < TIMERS; n++)
+    for (unsigned n = 0; n < TIMERS; n++) {
         device_timer_init(dev, &s->host[n], fn[n]);
+        s->host[n].any_thread = true;
+    }
     device_init_io(dev, &s->io, "hpet", &hpet_ops, 0x400);
     device_map_mmio(dev, &s->io, HPET_BASE);
     return true;

@@ -492,6 +492,7 @@ static bool i8254_realize(Device *dev, GError **err)
     for (unsigned i = 0; i < CHANNELS; i++)
         s->ch[i] = (Channel) { .count = 0x10000, .frozen = -1, .mode = 3, .rw = RW_WORD, .gate = i != 2 };
     device_timer_init(dev, &s->timer, i8254_expire);
+    s->timer.any_thread = true;
     device_init_io(dev, &s->io, "i8254", &i8254_io, 4);
     device_map_pio(dev, &s->io, 0x40);
     if (irqchip_mode(dev->machine) == IRQCHIP_ON) {

@@ -429,6 +429,7 @@ static bool rtc_realize(Device *dev, GError **err)
         return err_set(err, "mc146818rtc: base_year %d is not 0 or 1900-2100", s->base_year);
     timer_init(&s->second_timer, dev->machine->clocks, rtc_clock(s), rtc_expire, s);
     device_timer_init(dev, &s->periodic_timer, rtc_expire);
+    s->periodic_timer.any_thread = true;
     s->cmos[R_A] = A_DEFAULT;
     s->cmos[R_B] = B_24H;
     s->cmos[R_D] = D_VALID;

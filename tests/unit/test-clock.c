@@ -1,4 +1,7 @@
 /* test-clock: virtual time, timer order, the timerfd source, stopping the guest clock. */
+#include <stdatomic.h>
+#include <unistd.h>
+
 #include "softmmu/machine.h"
 
 #include "util/bytes.h"
@@ -117,6 +120,34 @@ static void a_deadline_passing_is_never_no_deadline(void)
     clocks_free(c);
 }
 
+static void note_late(void *opaque) { atomic_store((_Atomic bool *)opaque, true); }
+
+/* Nobody runs the main loop; the thread named as helper is interrupted and runs what may run anywhere. */
+static void a_late_main_thread_is_helped_out(void)
+{
+    Clocks *c = clocks_new(false);
+    Log l = { .c = c };
+    _Atomic bool late = false;
+    gint64 end = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+
+    clocks_set_vm_ns(c, 0);
+    clocks_attach(c);
+    clocks_set_running(c, true);
+    clocks_set_helper(c, gettid(), note_late, &late);
+    timer_init(&l.t, c, CLOCK_VM, note, &l);
+    timer_init(&l.u, c, CLOCK_VM, note, &l);
+    l.t.any_thread = true;
+    timer_set(&l.t, clock_ns(c, CLOCK_VM) + NS_PER_MS);
+    timer_set(&l.u, clock_ns(c, CLOCK_VM) + NS_PER_MS);
+    while (!late && g_get_monotonic_time() < end)
+        continue;
+    g_assert_true(late);
+    clocks_run_late(c);
+    g_assert_false(timer_active(&l.t));
+    g_assert_true(timer_active(&l.u));
+    clocks_free(c);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -125,5 +156,6 @@ int main(int argc, char **argv)
     g_test_add_func("/clock/random", random_sets_and_deletes_keep_order);
     g_test_add_func("/clock/loop", real_timer_fires_in_the_main_loop);
     g_test_add_func("/clock/passing", a_deadline_passing_is_never_no_deadline);
+    g_test_add_func("/clock/late", a_late_main_thread_is_helped_out);
     return g_test_run();
 }
