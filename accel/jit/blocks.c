@@ -90,7 +90,7 @@ JitBlock *jit_block_at_pc(JitCpu *j, uint64_t pc)
     return NULL;
 }
 
-static void patch32(JitCpu *j, uint8_t *at, uint64_t target)
+void jit_patch32(JitCpu *j, uint8_t *at, uint64_t target)
 {
     uint64_t rx = j->cache.rx + (at - j->cache.rw);
     int32_t d = target - (rx + 4);
@@ -98,20 +98,40 @@ static void patch32(JitCpu *j, uint8_t *at, uint64_t target)
     __atomic_store_n((int32_t *)at, d, __ATOMIC_RELEASE);
 }
 
+/* Takes x out of its target's list. */
+static void forget(JitExit *x)
+{
+    for (JitExit **pp = &x->to->incoming; *pp; pp = &(*pp)->next_in) {
+        if (*pp == x) {
+            *pp = x->next_in;
+            break;
+        }
+    }
+}
+
+void jit_relink(JitCpu *j, JitExit *x, JitBlock *to)
+{
+    if (x->to == to)
+        return;
+    if (x->to)
+        forget(x);
+    x->to = to;
+    x->next_in = to->incoming;
+    to->incoming = x;
+    j->st.chained++;
+}
+
 void jit_link(JitCpu *j, JitExit *x, JitBlock *to)
 {
     if (x->to || x->from->dead || to->dead)
         return;
-    x->to = to;
-    x->next_in = to->incoming;
-    to->incoming = x;
-    patch32(j, x->patch, to->entry);
-    j->st.chained++;
+    jit_relink(j, x, to);
+    jit_patch32(j, x->patch, to->entry);
 }
 
 static void unlink_exit(JitCpu *j, JitExit *x)
 {
-    patch32(j, x->patch, x->stub);
+    jit_patch32(j, x->patch, x->stub);
     x->to = NULL;
 }
 
@@ -120,14 +140,8 @@ static void drop_outgoing(JitBlock *b)
     for (unsigned i = 0; i < b->n_exits; i++) {
         JitExit *x = &b->exits[i];
 
-        if (!x->to || x->to == b)
-            continue;
-        for (JitExit **pp = &x->to->incoming; *pp; pp = &(*pp)->next_in) {
-            if (*pp == x) {
-                *pp = x->next_in;
-                break;
-            }
-        }
+        if (x->to && x->to != b)
+            forget(x);
     }
 }
 
@@ -147,10 +161,12 @@ void jit_block_kill(JitCpu *j, JitBlock *b)
         }
     }
     /* Whoever still comes through the branch cache, with r10 = RIP, goes to the run loop. */
-    uint8_t *at = j->cache.rw + (b->ientry - j->cache.rx);
-    *at = 0xe9;
-    int32_t d = j->stubs.exit_dead - (b->ientry + 5);
-    memcpy(at + 1, &d, 4);
+    if (b->ientry) {
+        uint8_t *at = j->cache.rw + (b->ientry - j->cache.rx);
+
+        *at = 0xe9;
+        jit_patch32(j, at + 1, j->stubs.exit_dead);
+    }
     j->st.invalidated++;
 }
 
@@ -243,6 +259,7 @@ void jit_flush(JitCpu *j)
     g_ptr_array_set_size(j->order, 0);
     g_ptr_array_set_size(j->chunks, 0);
     memset(j->far, 0, sizeof j->far);
+    jit_env(j->c)->far_exit = 0;
     j->cache.used = j->cache.stub_bytes;
     jit_ibtc_clear(j);
     j->st.flushes++;

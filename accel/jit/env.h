@@ -24,6 +24,8 @@ typedef struct JitEnv {
     uint64_t shadow;            /* RSP to start with: the stack of paired calls */
     uint64_t go;                /* host address to go on at */
     uint64_t host_rsp;
+    uint64_t far_exit;          /* JitExit that missed last, see exits.c */
+    uint64_t far_countdown;     /* misses until one is linked again */
     uint64_t self;              /* the X86Cpu */
     uint8_t vec_live;           /* vector registers and MXCSR are in the host's registers */
     uint8_t fpu_live;           /* x87 state is in the host's registers */

@@ -32,13 +32,16 @@ typedef struct Recipe {
     int32_t adj;                /* a has since moved by this constant (RSP) */
 } Recipe;
 
-typedef struct JitExit {        /* a direct branch to a place in the same page */
+typedef struct JitExit {        /* a direct branch */
     JitBlock *from, *to;
     struct JitExit *next_in;    /* of `to`'s incoming list */
     uint8_t *patch;             /* its rel32, writable alias */
     uint64_t stub;              /* where the rel32 goes while not linked */
-    uint16_t off;               /* target's offset in the page */
+    uint8_t *lit, *jump;        /* far: the thunk's key and last rel32, writable alias; NULL: no thunk yet */
+    uint64_t thunk;
+    int32_t off;                /* target minus start of the page */
     bool nogroup;               /* wants the variant without group checks */
+    bool far;                   /* the target is in another page: linked by way of a thunk */
     bool flags_dead;            /* the target reads no flags: they may be anything on the way */
 } JitExit;
 
@@ -55,7 +58,8 @@ struct JitBlock {
     uint16_t n, len;            /* instructions, guest bytes */
     uint8_t uses;               /* USES_* */
     bool dead, live_in;         /* live_in: reads flags it did not set */
-    uint64_t code, entry, ientry;       /* executable addresses; ientry: r10 = RIP, r11 = table index */
+    uint64_t code, entry;       /* executable addresses */
+    uint64_t ientry;            /* way in with r10 = RIP, r11 = table index; 0: not needed so far */
     uint32_t code_len;
     X86Insn *insns;
     InsnMark *marks;
@@ -68,7 +72,8 @@ struct JitBlock {
     uint32_t runs;              /* with check: how often it was compared */
     uint16_t *live;             /* with check=on: flags live before each instruction, and at the end */
 };
-enum { HEAT_ENTRIES = 1 << 16, HEAT_DEFAULT = 4 };   /* runs in the interpreter before translation */
+/* Runs in the interpreter before translation; the second: of code on pages whose code was overwritten lately. */
+enum { HEAT_ENTRIES = 1 << 16, HEAT_DEFAULT = 1, HEAT_CHURN = 4, CHURN_ENTRIES = 1 << 12 };
 enum { USES_NONE, USES_VEC, USES_FPU };
 
 struct JitPage {                /* a page with code */
@@ -85,7 +90,7 @@ enum { JIT_EXIT_LOOKUP, JIT_EXIT_CHAIN, JIT_EXIT_POLL_DEAD, JIT_EXIT_FPU, JIT_EX
 
 typedef struct JitStubs {       /* executable addresses */
     uint64_t enter, exit_chain, exit_miss, exit_rip, exit_poll, exit_poll_dead, exit_fpu, exit_signal, exit_dead, exit_guard;
-    uint64_t cbody[3], cbody_end, vec_out, vec_in, stk_fill[TLB_BANKS];
+    uint64_t far_again, cbody[3], cbody_end, vec_out, vec_in, stk_fill[TLB_BANKS];
     uint64_t lo, hi;            /* all stubs */
 } JitStubs;
 
@@ -96,7 +101,7 @@ typedef struct CodeCache {
 } CodeCache;
 
 /* Behind the branch cache: blocks by RIP and salt; survives what thrashes the low 16 bits. */
-enum { FAR_ENTRIES = 1 << 13 };
+enum { FAR_ENTRIES = 1 << 13, FAR_MISSES = 16 };
 typedef struct JitFar { uint64_t rip, salt; JitBlock *b; } JitFar;
 
 typedef struct JitStats {
@@ -127,6 +132,7 @@ struct JitCpu {
     JitFar far[FAR_ENTRIES];
     uint32_t heat_limit;
     uint32_t heat_used;
+    uint8_t churn[CHURN_ENTRIES];       /* by hash of a page: code on it was overwritten */
     uint8_t heat[HEAT_ENTRIES];         /* runs so far, by hash of the block's start */
     uint8_t *shadow;            /* SHADOW_SIZE bytes, the lowest SHADOW_GUARD unmapped */
     GMutex dirty_lock;
@@ -165,12 +171,19 @@ void jit_block_alias(JitCpu *j, JitBlock *of, JitPage *p, unsigned len);
 JitBlock *jit_block_at_pc(JitCpu *j, uint64_t pc);
 void jit_block_kill(JitCpu *j, JitBlock *b);
 void jit_link(JitCpu *j, JitExit *x, JitBlock *to);
+void jit_relink(JitCpu *j, JitExit *x, JitBlock *to);   /* bookkeeping of x going to `to` from now on */
+void jit_patch32(JitCpu *j, uint8_t *at, uint64_t target);
 /* Kills blocks that hold bytes of [host, host+len). True if any. */
 bool jit_invalidate(JitCpu *j, const uint8_t *host, uint64_t len);
 void jit_flush(JitCpu *j);      /* drops everything; never called with generated code on the stack */
 void jit_ibtc_set(JitCpu *j, uint64_t va, uint64_t host);
 void jit_ibtc_drop(JitCpu *j, uint64_t va);
 void jit_ibtc_clear(JitCpu *j);
+
+static inline uint8_t *jit_churn(JitCpu *j, const uint8_t *host)
+{
+    return &j->churn[((uintptr_t)host >> 12) * 0x9e3779b97f4a7c15ULL >> 52];
+}
 
 /* code.c: stores to pages that hold translated code. */
 void jit_code_written(Vcpu *v, RamBlock *rb, uint64_t off, uint64_t len, bool own);     /* SoftCodeWritten */
@@ -181,10 +194,18 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
 /* The one instruction at f.host + off that goes on in the page f2: checks f2's mapping each time. */
 JitBlock *jit_translate_crossing(JitCpu *j, const X86Fetch *f, const X86Fetch *f2, unsigned off, uint32_t mode);
 
+/* exits.c */
+/* The block's way in for the branch cache, made when first asked for; 0: no room. */
+uint64_t jit_ientry(JitCpu *j, JitBlock *b);
+/* Lets the far exit x go straight to the block `to` at rip while the mode and space in force are. */
+void jit_link_far(JitCpu *j, JitExit *x, JitBlock *to, uint64_t rip);
+
 /* Host address for c->rip from the branch cache, env made ready for it; 0: let the run loop see. */
 uint64_t jit_continue(X86Cpu *c);
 /* The same for a miss of the branch cache: nothing but RIP has changed. */
 uint64_t jit_miss(X86Cpu *c);
+/* The same after the far exit env.far_exit was found stale: links it anew. */
+uint64_t jit_far_miss(X86Cpu *c);
 /* env words that mirror generations kept by mmu.c; after any C body. */
 void jit_check_tlb(X86Cpu *c);
 

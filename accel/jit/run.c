@@ -86,6 +86,8 @@ static uint64_t find_far(JitCpu *j)
         return 0;
     if (f->rip != c->rip || f->salt != salt || !f->b || f->b->dead)
         return 0;
+    if (!jit_ientry(j, f->b))
+        return 0;
     jit_ibtc_set(j, c->rip, f->b->ientry);
     return f->b->ientry;
 }
@@ -95,6 +97,19 @@ uint64_t jit_miss(X86Cpu *c)
     if (atomic_load_explicit(&c->vcpu.attention, memory_order_acquire))
         return 0;
     return find_far(c->vcpu.engine);
+}
+
+uint64_t jit_far_miss(X86Cpu *c)
+{
+    JitEnv *e = jit_env(c);
+    JitExit *x = (JitExit *)(uintptr_t)e->far_exit;
+    JitCpu *j = c->vcpu.engine;
+    uint64_t host = jit_miss(c);
+
+    e->far_countdown = FAR_MISSES;
+    if (host && x && x->from->mode == (far_slot(j, c->rip, e->salt)->b->mode & ~MODE_JIT_NOGROUP))
+        jit_link_far(j, x, far_slot(j, c->rip, e->salt)->b, c->rip);
+    return host;
 }
 
 uint64_t jit_continue(X86Cpu *c)
@@ -117,11 +132,12 @@ static bool hot_enough(JitCpu *j, const uint8_t *key)
 {
     uint8_t *n = &j->heat[(uintptr_t)key * 0x9e3779b97f4a7c15ULL >> 48];
 
-    if (*n >= j->heat_limit)
+    if (*n >= j->heat_limit && (*n >= HEAT_CHURN || !j->heat_limit || !*jit_churn(j, key)))
         return true;
     ++*n;
     if (++j->heat_used >= HEAT_ENTRIES) {
         memset(j->heat, 0, sizeof j->heat);
+        memset(j->churn, 0, sizeof j->churn);
         j->heat_used = 0;
     }
     return false;
@@ -302,12 +318,15 @@ static void turn(JitCpu *j)
         j->failed = !jit_check_block(j, b, enter_checked);
         return;
     }
-    if (from)
+    if (from && !from->far)
         jit_link(j, from, b);
     else if (!(b->mode & MODE_JIT_NOGROUP)) {
         uint64_t salt = jit_env(c)->salt;
 
-        jit_ibtc_set(j, c->rip, b->ientry);
+        if (from)
+            jit_link_far(j, from, b, c->rip);
+        else if (jit_ientry(j, b))
+            jit_ibtc_set(j, c->rip, b->ientry);
         *far_slot(j, c->rip, salt) = (JitFar) { c->rip, salt, b };
     }
     after_exit(j, enter(j, b));

@@ -257,7 +257,7 @@ static uint64_t make_cbody(JitCpu *j, Emit *e, int uses, bool ends)
 }
 
 /* r10 = RIP the branch cache does not know: C looks further; paired calls stay. */
-static uint64_t make_miss(JitCpu *j, Emit *e)
+static uint64_t make_miss(JitCpu *j, Emit *e, uint64_t (*ask)(X86Cpu *))
 {
     uint64_t at = e_rx(e, e_here(e));
     uint8_t *none;
@@ -269,7 +269,7 @@ static uint64_t make_miss(JitCpu *j, Emit *e)
     e_ld(e, true, H_RSP, m_gs(GS_ENV(host_rsp)));
     sync_out(j, e);
     e_ld(e, true, H_RDI, m_gs(GS_ENV(self)));
-    call_c(e, jit_miss);
+    call_c(e, ask);
     e_rr(e, true, 0x85, H_RAX, H_RAX);
     none = e_jcc_fwd(e, CC_E);
     e_st(e, true, m_gs(GS_ENV(go)), H_RAX);
@@ -281,6 +281,28 @@ static uint64_t make_miss(JitCpu *j, Emit *e)
     for (int i = sizeof callee_saved - 1; i >= 0; i--)
         pop_r(e, callee_saved[i]);
     e8(e, 0xc3);
+    return at;
+}
+
+/* r10 = RIP, r11 = JitExit whose thunk was made for another address space, RCX parked: by the branch cache,
+   now and then by C, which links the exit anew. */
+static uint64_t make_far_again(Emit *e, uint64_t relink)
+{
+    uint64_t at = e_rx(e, e_here(e));
+    HMem park = m_gs(GS_ENV(rcx_park));
+    uint8_t *due;
+
+    e_st(e, true, m_gs(GS_ENV(far_exit)), S1);
+    e_ld(e, true, H_RCX, m_gs(GS_ENV(far_countdown)));
+    due = e_jcc8_fwd(e, 0xe3);
+    e_lea(e, true, H_RCX, m_base(H_RCX, -1));
+    e_st(e, true, m_gs(GS_ENV(far_countdown)), H_RCX);
+    e_ld(e, true, H_RCX, park);
+    e_enc(e, &(Enc) { .map = 1, .op = 0xb7, .reg = S1, .rm = h_reg(S0) });
+    e_jmp_m(e, (HMem) { H_NONE, S1, 3, true, GS_ENV(ibtc_host) });
+    e_bind8(e, due);
+    e_ld(e, true, H_RCX, park);
+    e_jmp(e, relink);
     return at;
 }
 
@@ -323,7 +345,8 @@ void jit_stubs_make(JitCpu *j)
     make_enter(j, &e);
     common = make_exit(j, &e);
     s->exit_chain = make_way_out(&e, common, JIT_EXIT_CHAIN, 0, GS_ENV(exit_arg));
-    s->exit_miss = make_miss(j, &e);
+    s->exit_miss = make_miss(j, &e, jit_miss);
+    s->far_again = make_far_again(&e, make_miss(j, &e, jit_far_miss));
     s->exit_rip = make_way_out(&e, common, JIT_EXIT_LOOKUP, 0, 0);
     s->exit_poll = make_way_out(&e, common, JIT_EXIT_LOOKUP, GS_CPU(rip), 0);
     s->exit_poll_dead = make_way_out(&e, common, JIT_EXIT_POLL_DEAD, GS_CPU(rip), 0);

@@ -67,7 +67,7 @@ typedef struct Tr {
     bool code64, ended, nogroup, poll_end;
     FlagHome home;
     Recipe rc;                  /* valid unless RC_NONE */
-    uint64_t entry, ientry, peek_lines;
+    uint64_t entry, peek_lines;
     Group groups[JIT_GROUPS];
     unsigned n_groups;
     int s1_group;               /* r11 holds this group's host address; -1: none */

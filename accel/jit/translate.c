@@ -125,34 +125,6 @@ void tmpl_cbody(Tr *t, unsigned k)
     t->j->st.cinsns++;
 }
 
-/* The way in through the branch cache: is r10 really this block's address in this space and mode? */
-static void emit_ientry(Tr *t)
-{
-    Emit *e = &t->e;
-    HMem park = m_gs(GS_ENV(rcx_park));
-    uint8_t *ok;
-
-    t->ientry = e_rx(e, e_here(e));
-    e_st(e, true, park, H_RCX);
-    e_ld(e, true, H_RCX, (HMem) { H_NONE, S1, 3, true, GS_ENV(ibtc_tag) });
-    e_lea(e, true, H_RCX, m_bi(H_RCX, S0, 0, 0));
-    e_ld(e, true, S1, m_gs(GS_ENV(salt)));
-    e_lea(e, true, H_RCX, m_bi(H_RCX, S1, 0, 0));
-    ok = e_jcc8_fwd(e, 0xe3);
-    e_ld(e, true, H_RCX, park);
-    e_jmp(e, t->j->stubs.exit_miss);
-    e_bind8(e, ok);
-    e_lea(e, true, S0, m_base(S0, -(int32_t)t->t[0].off));
-    e_st(e, true, m_gs(GS_ENV(vbase)), S0);
-    /* RCX is still parked: use it to look at the attention word without touching flags. */
-    e_ld(e, false, H_RCX, m_gs(GS_CPU(vcpu.attention)));
-    ok = e_jcc8_fwd(e, 0xe3);
-    e_ld(e, true, H_RCX, park);
-    t->exits[t->n_exits++] = (ExitTmp) { .at = e_jmp_fwd(e), .toff = t->t[0].off, .kind = X_POLL };
-    e_bind8(e, ok);
-    e_ld(e, true, H_RCX, park);
-}
-
 /* Vector or x87 state must be in the host's registers. Keeps flags. */
 static void emit_state_check(Tr *t)
 {
@@ -226,7 +198,7 @@ static void emit_slow(Tr *t, const Slow *s)
         e_jmp(e, e_rx(e, s->resume));
 }
 
-static bool is_chained(const ExitTmp *x) { return x->kind == X_CHAIN || x->kind == X_NOGROUP; }
+static bool is_chained(const ExitTmp *x) { return x->kind == X_CHAIN || x->kind == X_NOGROUP || x->kind == X_FAR; }
 
 static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
 {
@@ -246,6 +218,7 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
         out->off = x->toff;
         out->flags_dead = x->kind == X_NOGROUP ? x->home == FH_DEAD : x->flags_dead;
         out->nogroup = x->kind == X_NOGROUP;
+        out->far = x->kind == X_FAR;
         out->stub = e_rx(e, e_here(e));
         e_mov_i(e, S1, (uint64_t)(uintptr_t)out);
         e_jmp(e, st->exit_chain);
@@ -253,9 +226,7 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
     }
     e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
     e_lea(e, t->code64, S0, m_base(S0, x->toff));
-    if (x->kind == X_FAR) {
-        tr_exit_indirect(t);
-    } else if (x->kind == X_GUARD) {
+    if (x->kind == X_GUARD) {
         fl_emit(t, x->home, &x->rc, S1);
         e_jmp(e, st->exit_guard);
     } else
@@ -294,7 +265,6 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     b->code = e_rx(&t->e, t->start);
     b->code_len = t->e.p - t->start;
     b->entry = t->entry;
-    b->ientry = t->ientry;
     b->insns = insns;
     b->n_exits = chains;
     b->peek_lines = t->peek_lines;
@@ -380,7 +350,6 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
         t.t[k].i = &kept[k];
     fl_liveness(&t, live_at_end(&t));
     group_plan(&t);
-    emit_ientry(&t);
     t.entry = e_rx(&t.e, e_here(&t.e));
     if (t.uses)
         emit_state_check(&t);
@@ -420,7 +389,6 @@ JitBlock *jit_translate_crossing(JitCpu *j, const X86Fetch *f, const X86Fetch *f
     t.t[0].raw = raw;
     fl_liveness(&t, FL_ALL);
     group_plan(&t);
-    emit_ientry(&t);
     t.entry = e_rx(&t.e, e_here(&t.e));
     if (t.uses)
         emit_state_check(&t);
