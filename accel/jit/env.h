@@ -35,6 +35,8 @@ typedef struct JitEnv {
     uint64_t count[16];         /* counters of generated code */
     uint32_t seen_tlb_gen;      /* X86Cpu.tlb_gen the stack cache belongs to */
     uint32_t host_mxcsr;
+    uint64_t fpu_vbase;         /* vbase of the last block entered that uses x87 */
+    uint32_t fpu_env[7];        /* FNSTENV: [3] is the low half of the host's FIP */
     uint8_t fxarea[512] __attribute__((aligned(64)));
     uint64_t ibtc_tag[IBTC_ENTRIES] __attribute__((aligned(4096)));    /* -(va) - salt */
     uint64_t ibtc_host[IBTC_ENTRIES];

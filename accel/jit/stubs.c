@@ -95,6 +95,7 @@ static void sync_out(JitCpu *j, Emit *e)
     e_cmp8_i(e, m_gs(GS_ENV(fpu_live)), 0);
     skip_f = e_jcc8_fwd(e, 0x74);
     fx(e, true);
+    e_enc(e, &(Enc) { .op = 0xd9, .reg = 6, .rm = h_mem(m_gs(GS_ENV(fpu_env))) });     /* fnstenv */
     e8(e, 0xdb);
     e8(e, 0xe3);                /* fninit */
     e_st8_i(e, m_gs(GS_ENV(fpu_live)), 0);

@@ -153,6 +153,10 @@ static void emit_state_check(Tr *t)
         e_jmp(e, t->j->stubs.exit_fpu);
     }
     e_bind(e, live);
+    if (t->uses == USES_FPU) {  /* for the pointers of the x87: vec.c */
+        e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
+        e_st(e, true, m_gs(GS_ENV(fpu_vbase)), S0);
+    }
 }
 
 static void emit_insn(Tr *t, unsigned k)

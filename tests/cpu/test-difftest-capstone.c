@@ -370,7 +370,7 @@ static void print_missing(void)
 static void check(const char *engine, const char *classes)
 {
     DtOptions o = { .seed = 1, .max_insns = 8, .classes = classes, .compat = true, .exceptions = true, .jumps = true,
-                    .no_pointers = !strcmp(engine, "jit") };
+                    .no_pointers = false };
 
     g_assert_cmpuint(run_cases(engine, &o, 0, 6000, false), ==, 0);
 }
@@ -439,7 +439,7 @@ int main(int argc, char **argv)
         o.exceptions = !no_exceptions;
         o.jumps = jumps;
         o.align = align;
-        o.no_pointers = engine && !strcmp(engine, "jit");
+        o.no_pointers = FALSE;
         o.raw_known = raw ? raw_known : NULL;
         missing = g_hash_table_new(g_str_hash, g_str_equal);
         i = run_cases(engine ? engine : "interp", &o, one >= 0 ? one : from, one >= 0 ? 1 : cases, verbose) != 0;
