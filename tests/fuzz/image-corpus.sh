@@ -41,3 +41,11 @@ for s in monolithicFlat twoGbMaxExtentSparse; do "$q" img create -q -f vmdk -o s
 "$q" img create -q -f vpc -o subformat=fixed "$tmp/i" 256k; seed 3 vpc-fixed
 "$q" img create -q -f vhdx -o block_size=1M "$tmp/i" 4M; seed 4 vhdx
 "$q" img convert -f raw -O vhdx -o block_size=1M "$tmp/raw" "$tmp/i"; seed 4 vhdx-data
+# and what long runs found worth keeping
+python3 - "$(dirname "$0")/image.corpus" "$out" <<'PY'
+import sys, struct
+d, at, i = open(sys.argv[1], 'rb').read(), 0, 0
+while at + 2 < len(d):
+    n = struct.unpack_from('<H', d, at)[0]
+    open(f'{sys.argv[2]}/kept-{i}', 'wb').write(d[at + 2:at + 2 + n]); at += 2 + n; i += 1
+PY
