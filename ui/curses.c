@@ -10,12 +10,14 @@
 #endif
 #include "ui/ui_int.h"
 
+#include <fcntl.h>
 #include <glib-unix.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -37,13 +39,43 @@ typedef struct CursesDisplay {
     guint input;
     bool menu;                  /* Ctrl-] was the last key */
     bool picture_due;
+    off_t messages_shown;
     int64_t picture_at_us;
 } CursesDisplay;
 
 static struct {                 /* allow-listed global: one controlling terminal */
     atomic_bool active;
     struct termios saved;
-} term;
+    int saved_err, messages;    /* standard error: the real one, and a file in its place while curses draws */
+} term = { .saved_err = -1, .messages = -1 };
+
+/* What quern says would garble the picture: it waits in a file, and is shown when curses has gone. */
+static void hold_messages(void)
+{
+    if (!isatty(STDERR_FILENO))
+        return;
+    term.messages = memfd_create("messages", MFD_CLOEXEC);
+    term.saved_err = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    if (term.messages >= 0 && term.saved_err >= 0)
+        dup2(term.messages, STDERR_FILENO);
+}
+
+/* Only calls that are safe in a signal handler. */
+static void release_messages(void)
+{
+    char buf[512];
+    ssize_t n;
+
+    if (term.saved_err < 0 || term.messages < 0)
+        return;
+    dup2(term.saved_err, STDERR_FILENO);
+    for (off_t at = 0; (n = pread(term.messages, buf, sizeof buf, at)) > 0; at += n)
+        if (write(STDERR_FILENO, buf, n) != n)
+            break;
+    close(term.messages);
+    close(term.saved_err);
+    term.messages = term.saved_err = -1;
+}
 
 static void restore_terminal(void)
 {
@@ -54,6 +86,7 @@ static void restore_terminal(void)
     tcsetattr(STDIN_FILENO, TCSANOW, &term.saved);
     if (write(STDOUT_FILENO, leave, sizeof leave - 1) < 0)
         return;
+    release_messages();
 }
 
 static void on_fatal(int sig)
@@ -131,16 +164,32 @@ static void put_cell(int y, int x, uint32_t ch, int fg, int bg, attr_t attr)
 
 /* ---- drawing ---- */
 
+/* The last line of what was said while curses draws, or NULL. */
+static char *last_message(void)
+{
+    char buf[256];
+    off_t end = term.messages >= 0 ? lseek(term.messages, 0, SEEK_END) : 0;
+    ssize_t n = end > 0 ? pread(term.messages, buf, sizeof buf - 1, MAX(end - (off_t)sizeof buf + 1, 0)) : 0;
+    char *line;
+
+    if (n <= 1)
+        return NULL;
+    buf[buf[n - 1] == '\n' ? n - 1 : n] = 0;
+    line = strrchr(buf, '\n');
+    return g_strdup(line ? line + 1 : buf);
+}
+
 static void draw_status(CursesDisplay *s, int row)
 {
     const UiHooks *h = ui_hooks(s->ui);
-    g_autofree char *title = h->title ? h->title(h->opaque) : g_strdup("quern"), *line = NULL;
+    g_autofree char *title = h->title ? h->title(h->opaque) : g_strdup("quern"), *line = NULL, *message = NULL;
 
     if (row >= LINES)
         return;
+    message = last_message();
     line = s->menu ? g_strdup("q end  p power button  r reset  d Ctrl-Alt-Del  1-9 console  Ctrl-] to the guest")
-                   : g_strdup_printf("%s%s%s   (Ctrl-] for keys)", title, console_index(s->con) > 0 ? " - " : "",
-                                     console_index(s->con) > 0 ? console_label(s->con) : "");
+                   : g_strdup_printf("%s%s%s   (Ctrl-] for keys)  %s", title, console_index(s->con) > 0 ? " - " : "",
+                                     console_index(s->con) > 0 ? console_label(s->con) : "", message ? message : "");
     attrset(A_REVERSE);
     mvhline(LINES - 1, 0, ' ', COLS);
     mvaddnstr(LINES - 1, 0, line, COLS);
@@ -256,7 +305,12 @@ static void curses_text(void *opaque, Console *con)
 static void curses_tick(void *opaque)
 {
     CursesDisplay *s = opaque;
+    off_t said = term.messages >= 0 ? lseek(term.messages, 0, SEEK_END) : 0;
 
+    if (said != s->messages_shown) {
+        s->messages_shown = said;
+        draw(s);
+    }
     if (s->picture_due && !is_text(s) && g_get_monotonic_time() - s->picture_at_us > PICTURE_MS * 1000)
         draw_picture(s);
 }
@@ -411,6 +465,7 @@ static void curses_close(void *opaque)
     display_unlisten(s->dl);
     endwin();
     atomic_store(&term.active, false);
+    release_messages();
     g_free(s);
 }
 
@@ -437,8 +492,10 @@ static bool curses_open(Ui *ui, OptList *opts, GError **err)
         setlocale(LC_CTYPE, "C.UTF-8");
     guard_terminal();
     set_escdelay(25);
+    hold_messages();
     if (!newterm(NULL, stdout, stdin)) {
         atomic_store(&term.active, false);
+        release_messages();
         return err_set(err, "the terminal type '%s' is not known", getenv("TERM"));
     }
     s = g_new0(CursesDisplay, 1);

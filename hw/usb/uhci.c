@@ -6,6 +6,7 @@
  * a frame. Left out: isochronous transfers (answered with zero bytes), legacy key emulation.
  */
 #include "hw/pci/pci.h"
+#include "hw/pci/pci_regs.h"
 #include "hw/usb/usb.h"
 
 #include <string.h>
@@ -418,6 +419,7 @@ static bool uhci_realize(Device *dev, GError **err)
 {
     Uhci *s = (Uhci *)dev;
 
+    s->pci.config[PCI_INT_PIN] = 4;     /* INTD#: INTA# of this slot is the power management's */
     s->pci.config[0x60] = 0x10;         /* USB 1.0 */
     st16_le(s->pci.config + 0xc0, 0x2000);
     st16_le(s->pci.wmask + 0xc0, 0xafff);
