@@ -81,8 +81,11 @@ static void fall_back(Ui *ui, const char *not_this)
 {
     g_autoptr(GString) why = g_string_new(NULL);
 
-    if (has_window_system() && strcmp(not_this, "sdl") != 0 && try_kind(ui, "sdl", why))
+    if (has_window_system() && strcmp(not_this, "sdl") != 0 && try_kind(ui, "sdl", why)) {
+        if (*not_this)
+            log_info("a window is opened instead");
         return;
+    }
     if (strcmp(not_this, "web") != 0 && try_kind(ui, "web", why))
         return;
     log_warn("no display could be opened%s%s; the guest runs without one", why->len ? ": " : "", why->str);

@@ -15,6 +15,7 @@
 #include <SDL.h>
 #include <glib-unix.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { POLL_MS = 8, POLL_IDLE_MS = 50, POLL_BUSY_MS = 2000, TITLE_MS = 1000, NOTICE_S = 5, EVENTS_AT_ONCE = 500, CLOSE_AGAIN_S = 30, ZOOM_MIN = 25, ZOOM_MAX = 800 };
@@ -597,6 +598,12 @@ static bool read_options(SdlDisplay *s, OptList *opts, GError **err)
            optlist_bool(opts, "zoom-to-fit", true, &s->smooth, err) && optlist_check_unused(opts, err);
 }
 
+/* What SDL takes when it finds no window system. */
+static bool nobody_can_see(const char *driver)
+{
+    return !driver || strcmp(driver, "offscreen") == 0 || strcmp(driver, "dummy") == 0 || strcmp(driver, "evdev") == 0;
+}
+
 static bool sdl_start(SdlDisplay *s, GError **err)
 {
     int w, h;
@@ -608,6 +615,11 @@ static bool sdl_start(SdlDisplay *s, GError **err)
     SDL_SetHint("SDL_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR", "0");
     if (SDL_InitSubSystem(SDL_INIT_VIDEO) != 0)
         return err_set(err, "%s", SDL_GetError());
+    if (!getenv("SDL_VIDEODRIVER") && nobody_can_see(SDL_GetCurrentVideoDriver())) {
+        SDL_QuitSubSystem(SDL_INIT_VIDEO);
+        return err_set(err, "there is no window system%s%s", getenv("DISPLAY") ? " at DISPLAY=" : "",
+                       getenv("DISPLAY") ? getenv("DISPLAY") : "");
+    }
     console_refresh(s->con);            /* so that the first size is the right one */
     window_size_for(s, &w, &h);
     s->window = SDL_CreateWindow("quern", SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED, w, h,
