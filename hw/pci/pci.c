@@ -108,6 +108,8 @@ uint32_t pci_device_config_read(PciDevice *pd, unsigned off, unsigned size)
 {
     uint8_t raw[4] = { 0xff, 0xff, 0xff, 0xff };
 
+    if (pd->config_window)
+        pd->config_window(pd, off, size, false);
     if (range_ok(off, size, PCI_CONFIG_SIZE) && size <= 4)
         memcpy(raw, pd->config + off, size);
     return ld32_le(raw) & (size >= 4 ? 0xffffffff : (1u << size * 8) - 1);
@@ -134,6 +136,8 @@ void pci_device_config_write(PciDevice *pd, unsigned off, uint32_t val, unsigned
     pci_msi_config_written(pd, off, size);
     if (pc->config_written)
         pc->config_written(pd, off, size);
+    if (pd->config_window)
+        pd->config_window(pd, off, size, true);
 }
 
 static PciDevice *pci_lookup(PciBus *root, uint8_t bus, uint8_t devfn)
@@ -304,6 +308,37 @@ static void build_header(PciDevice *pd)
 }
 
 /* A missing default ROM is no error: the device works without. */
+/*
+ * Firmware runs a ROM image only for the device named in it (PCI Firmware 3.0, 5.1.2), and the usual
+ * network ROMs name one of the ids a card may have: each image gets the ids of this card. The BIOS
+ * image's checksum is mended in byte 6, which iPXE leaves for that.
+ */
+void pci_rom_set_ids(PciDevice *pd)
+{
+    uint8_t *rom = pd->rom ? pd->rom->host : NULL;
+    uint64_t at = 0, len = pd->rom && !pd->romfile ? pd->rom->size : 0;
+
+    while (range_ok(at, 0x20, len) && ld16_le(rom + at) == 0xaa55) {
+        uint8_t *image = rom + at, *pcir;
+        uint64_t off = ld16_le(image + 0x18), size;
+        uint8_t change = 0;
+
+        if (!range_ok(at + off, 0x18, len) || memcmp(image + off, "PCIR", 4))
+            return;
+        pcir = image + off;
+        for (int i = 4; i < 8; i++) {
+            change += pcir[i] - pd->config[i - 4];
+            pcir[i] = pd->config[i - 4];
+        }
+        if (pcir[0x14] == 0)
+            image[6] += change;
+        size = ld16_le(pcir + 0x10) * 512ULL;
+        if (!size || pcir[0x15] & 0x80)
+            return;
+        at += size;
+    }
+}
+
 static bool load_rom(PciDevice *pd, GError **err)
 {
     const PciClass *pc = pd->dev.cls->bus_class;
@@ -331,6 +366,7 @@ static bool load_rom(PciDevice *pd, GError **err)
         return false;
     memset(pd->rom->host, 0xff, size);
     memcpy(pd->rom->host, g_bytes_get_data(data, NULL), g_bytes_get_size(data));
+    pci_rom_set_ids(pd);
     region_init_rom(&pd->rom_region, "option-rom", pd->rom, 0, size, NULL, NULL);
     pci_bar(pd, PCI_ROM_BAR, PCI_BAR_MEM32, &pd->rom_region);
     return true;

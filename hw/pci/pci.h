@@ -47,6 +47,8 @@ struct PciDevice {
     uint8_t saved_config[PCI_CONFIG_SIZE];      /* staging: what a saved state says */
     Region rom_region;
     struct RamBlock *rom;
+    /* Registers that reach something else: before a read, after a write. Optional, set by realize. */
+    void (*config_window)(PciDevice *pd, unsigned off, unsigned len, bool write);
     /* properties: names "addr" (SLOT[.FN]), "multifunction", "rombar", "romfile" */
     char *addr;
     bool multifunction;
@@ -65,6 +67,8 @@ extern const StateDesc pci_device_state;        /* config, MSI-X table; restores
 
 /* Realize-time helpers. The region lives in the device struct. Sizes: powers of two. */
 void pci_bar(PciDevice *pd, unsigned bar, PciBarKind kind, Region *r);
+/* After a device changed its ids in realize: the default option ROM names them too. */
+void pci_rom_set_ids(PciDevice *pd);
 /* Appends a capability of len bytes; returns its offset in config, 0 when full. */
 uint8_t pci_add_capability(PciDevice *pd, uint8_t id, uint8_t len);
 bool pci_msi_init(PciDevice *pd, unsigned vectors, bool addr64, GError **err) MUST_CHECK;

@@ -5,7 +5,8 @@
 
 enum { PCI_ID_MODERN = 0x1040, PCI_ID_LEGACY = 0x1000, CAP_VENDOR = 9, CFG_SUBSYSTEM_ID = 0x2e, CFG_DEVICE_ID = 2,
        CFG_REVISION = 8 };
-enum { VCAP_COMMON = 1, VCAP_NOTIFY, VCAP_ISR, VCAP_DEVICE };
+enum { VCAP_COMMON = 1, VCAP_NOTIFY, VCAP_ISR, VCAP_DEVICE, VCAP_WINDOW, WINDOW_BAR = 4, WINDOW_OFFSET = 8,
+       WINDOW_LENGTH = 12, WINDOW_DATA = 16, WINDOW_LEN = 20 };
 enum { BAR_LEGACY = 0, BAR_MSIX = 1, BAR_MODERN = 4, MODERN_SIZE = 0x4000, PART = 0x1000, NOTIFY_MULTIPLIER = 4 };
 enum {                          /* common configuration, 4.1.4.3 */
     C_DFSELECT = 0x00, C_DF = 0x04, C_GFSELECT = 0x08, C_GF = 0x0c, C_MSIX = 0x10, C_NUMQ = 0x12, C_STATUS = 0x14,
@@ -216,6 +217,41 @@ static const IoOps notify_ops = { notify_read, notify_write, .min = 1, .max = 4 
 /* With an I/O thread a kick is a word and a wake-up: no lock at all. */
 static const IoOps notify_ops_lockless = { notify_read, notify_write, .min = 1, .max = 4, .lockless = true };
 
+/*
+ * The configuration access capability (4.1.4.9): for drivers that cannot reach memory BARs, four bytes of
+ * configuration space stand for a register of the modern structures. iPXE insists on finding it.
+ */
+static void window_access(PciDevice *pd, unsigned off, unsigned len, bool write)
+{
+    static const IoOps *const parts[] = { &common_ops, &isr_ops, &device_ops, &notify_ops };
+    VirtioPci *p = container_of(pd, VirtioPci, pci);
+    uint8_t *c = pd->config + p->window_cap, *data = c + WINDOW_DATA;
+    uint32_t at = ld32_le(c + WINDOW_OFFSET), size = ld32_le(c + WINDOW_LENGTH);
+
+    if (off >= p->window_cap + WINDOW_LEN || off + len <= p->window_cap + WINDOW_DATA || c[WINDOW_BAR] != BAR_MODERN ||
+        (size != 1 && size != 2 && size != 4) || at % size || at >= MODERN_SIZE)
+        return;
+    if (write)
+        parts[at / PART]->write(p, at % PART, ld32_le(data) & (UINT32_MAX >> (32 - 8 * size)), size);
+    else
+        st32_le(data, parts[at / PART]->read(p, at % PART, size));
+}
+
+static bool add_window(VirtioPci *p)
+{
+    uint8_t cap = pci_add_capability(&p->pci, CAP_VENDOR, WINDOW_LEN), *w = p->pci.wmask + cap;
+
+    if (!cap)
+        return false;
+    p->pci.config[cap + 2] = WINDOW_LEN;
+    p->pci.config[cap + 3] = VCAP_WINDOW;
+    w[WINDOW_BAR] = 0xff;
+    memset(w + WINDOW_OFFSET, 0xff, WINDOW_LEN - WINDOW_OFFSET);
+    p->window_cap = cap;
+    p->pci.config_window = window_access;
+    return true;
+}
+
 /* Legacy: one page number places the whole split ring, aligned to 4 KiB. */
 static void legacy_set_pfn(VirtioPci *p, VirtQueue *vq, uint32_t pfn)
 {
@@ -336,6 +372,7 @@ static bool add_modern(VirtioPci *p, GError **err)
     cap = cap && add_vcap(p, VCAP_DEVICE, 2 * PART, PART, 16);
     if (cap && (cap = add_vcap(p, VCAP_NOTIFY, 3 * PART, PART, 20)))
         st32_le(p->pci.config + cap + 16, NOTIFY_MULTIPLIER);
+    cap = cap && add_window(p);
     return cap || err_set(err, "%s: no room for the virtio capabilities", d->cls->name);
 }
 
@@ -354,6 +391,7 @@ static void set_ids(VirtioPci *p, bool modern_only)
         st16_le(c + CFG_SUBSYSTEM_ID, id);
         c[CFG_REVISION] = 0;
     }
+    pci_rom_set_ids(&p->pci);
 }
 
 static unsigned pow2_at_least(unsigned n)

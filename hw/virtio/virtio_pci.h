@@ -18,6 +18,7 @@ typedef struct VirtioPci {
     int disable_legacy;         /* property: auto off on */
     bool disable_modern;        /* property */
     bool packed, event_idx, indirect_desc;      /* properties */
+    uint8_t window_cap;         /* offset of the configuration access capability */
     uint32_t feature_select[2]; /* device, driver */
     uint16_t queue_select;
     uint64_t guest_features;    /* as written so far */
