@@ -244,7 +244,7 @@ static int copy_all(Convert *cv)
 typedef struct Args {
     const char *fmt, *out_fmt, *cache, *src_cache, *snap, *backing, *backing_fmt, *hash, *progress;
     bool no_create, compress, target_opts, is_zero, salvage, out_of_order;
-    uint64_t sparse, threads, rate;
+    uint64_t sparse, threads, rate;     /* threads UINT64_MAX: as many as fit */
     GHashTable *opts;
 } Args;
 
@@ -261,9 +261,6 @@ static int parse_args(Img *m, Args *a, int argc, char **argv)
         { OPT_SALVAGE, IMG_FLAG, &a->salvage }, { OPT_PROGRESS, IMG_TEXT, &a->progress }, { OPT_HASH, IMG_TEXT, &a->hash },
         { OPT_BITMAPS, IMG_FLAG, &bitmaps }, { OPT_SKIP_BROKEN, IMG_FLAG, &bitmaps },
     };
-    uint64_t threads = a->threads;
-
-    a->threads = UINT64_MAX;
     int code = img_options(m, argc, argv, table, ARRAY_LEN(table));
     if (code >= 0)
         return code;
@@ -275,8 +272,6 @@ static int parse_args(Img *m, Args *a, int argc, char **argv)
         return img_fail(m, "Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to 2147483136. Select 0 to disable sparse detection (fully allocates output).");
     if (a->threads != UINT64_MAX && (a->threads < 1 || a->threads > MAX_THREADS))
         return img_fail(m, "Invalid number of coroutines. Allowed number of coroutines is between 1 and 16");
-    if (a->threads == UINT64_MAX)
-        a->threads = threads;
     if (a->snap)
         a->snap = g_str_has_prefix(a->snap, "snapshot.name=") ? a->snap + 14 :
                   g_str_has_prefix(a->snap, "snapshot.id=") ? a->snap + 12 : a->snap;
@@ -406,15 +401,32 @@ static bool known_hash(const char *h)
     return !h || g_strv_contains(known, h);
 }
 
+static bool is_remote(BlockNode *n)
+{
+    while (block_node_file(n))
+        n = block_node_file(n);
+    return g_str_equal(block_node_format(n), "nbd");
+}
+
+/* As many as there are processors; over a network requests must wait together, not one after the other. */
+static unsigned choose_threads(const Convert *cv)
+{
+    bool remote = is_remote(cv->dst);
+
+    for (int i = 0; i < cv->nsrc; i++)
+        remote |= is_remote(cv->src[i].n);
+    return MIN(MAX(g_get_num_processors(), remote ? 8 : 2), MAX_THREADS);
+}
+
 static int set_up_copy(Convert *cv, Args *a)
 {
     uint64_t cluster = block_node_cluster_size(cv->dst);
     bool scan = a->sparse != 0 || a->compress;
 
+    cv->threads = a->threads != UINT64_MAX ? a->threads : choose_threads(cv);
     cv->compress |= block_node_needs_compressed(cv->dst);
     if (block_node_needs_compressed(cv->dst))
         cv->threads = 1;
-
     if (block_node_size(cv->dst) < cv->total)
         return img_fail(cv->m, "output file is smaller than input file");
     if (cv->compress && !cluster)
@@ -475,7 +487,7 @@ static int convert_run(Convert *cv, Args *a, char **names, int count)
 int img_convert(Img *m, int argc, char **argv)
 {
     g_autoptr(GHashTable) opts = block_opts_new();
-    Args a = { .opts = opts, .sparse = 4096, .threads = MIN(MAX(g_get_num_processors(), 2), MAX_THREADS) };
+    Args a = { .opts = opts, .sparse = 4096, .threads = UINT64_MAX };
     Convert cv = { .m = m, .json_fd = -1 };
     int code = parse_args(m, &a, argc, argv);
 
@@ -498,7 +510,6 @@ int img_convert(Img *m, int argc, char **argv)
     cv.compress = a.compress;
     cv.salvage = a.salvage;
     cv.keep_backing = a.backing != NULL;
-    cv.threads = a.threads;
     cv.rate = a.rate;
     g_mutex_init(&cv.lock);
     code = convert_run(&cv, &a, argv + optind, argc - optind - 1);
