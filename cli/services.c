@@ -246,6 +246,8 @@ static bool refuse_missing(Cli *cli, GError **err)
         return err_set(err, "-incoming: migration is not available; use -loadvm FILE");
     if (cli->fsdevs->len || cli->virtfs->len)
         return err_set(err, "sharing folders (-virtfs, -fsdev) is not available");
+    if (cli->gdb)
+        return err_set(err, "-gdb, -s: no gdb server is available; the monitor's info registers, x and xp show the guest");
     if (cli->tpmdevs->len)
         return err_set(err, "-tpmdev: no TPM is available");
     for (unsigned i = 0; i < cli->no_effect->len; i++)

@@ -76,7 +76,7 @@ uint16_t fl_peek(Tr *t, int32_t off)
         fl_effects(&x);
         live |= x.rd & ~killed;
         killed |= x.kill;
-        if (x.row->cls & (CL_BR | CL_END))
+        if (x.row->cls & (CL_BR | CL_STOP))
             return FL_ALL & (live | ~killed);
         off += i.len;
     }

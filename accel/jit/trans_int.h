@@ -122,6 +122,8 @@ bool tmpl_stack(Tr *t, unsigned k);
 bool tmpl_branch(Tr *t, unsigned k);
 bool tmpl_string(Tr *t, unsigned k);
 bool tmpl_system(Tr *t, unsigned k);
+/* Classes that end a block. A port access may change the memory map: the new one holds for the next instruction. */
+enum { CL_STOP = CL_END | CL_IO };
 bool system_goes_on(const Tr *t, const TInsn *x);       /* CL_END, but its template continues the block */
 bool system_keeps_flags(const TInsn *x);                /* its template neither reads nor writes flags */
 bool system_is_ac(const TInsn *x);                      /* STAC, CLAC */

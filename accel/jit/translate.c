@@ -72,7 +72,7 @@ static unsigned decode_block(Tr *t, X86Insn *insns, unsigned off)
         if (last || alone)
             break;
         if (i->row == X86_ROW_UD || i->row == X86_ROW_NM ||
-            (t->t[t->n - 1].row->cls & CL_END && !system_goes_on(t, &t->t[t->n - 1])))
+            (t->t[t->n - 1].row->cls & CL_STOP && !system_goes_on(t, &t->t[t->n - 1])))
             break;
         last = i->map == MAP_1 && i->opcode == 0xfb;    /* STI: one more */
         if (t->t[t->n - 1].row->cls & CL_BR &&
@@ -90,7 +90,7 @@ static uint16_t live_at_end(Tr *t)
 
     if (system_is_ac(x) && !t->j->exact)
         return fl_peek(t, x->next);
-    if ((x->row->cls & CL_END && !system_goes_on(t, x)) || t->j->exact)
+    if ((x->row->cls & CL_STOP && !system_goes_on(t, x)) || t->j->exact)
         return FL_ALL;
     if (x->row->cls & CL_BR && !(x->row->cls & CL_COND)) {
         if (i->map == MAP_1 && (i->opcode == 0xe8 || i->opcode == 0xe9 || i->opcode == 0xeb))
@@ -114,7 +114,7 @@ void tr_cbody_call(Tr *t, unsigned k, bool ends)
 void tmpl_cbody(Tr *t, unsigned k)
 {
     const TInsn *x = &t->t[k];
-    bool ends = x->row->cls & (CL_BR | CL_END) || x->i->row == X86_ROW_UD || x->i->row == X86_ROW_NM;
+    bool ends = x->row->cls & (CL_BR | CL_STOP) || x->i->row == X86_ROW_UD || x->i->row == X86_ROW_NM;
 
     if (x->live_in || x->rd)
         fl_host(t, S0);

@@ -17,3 +17,7 @@ run 60 "$QUERN" -accel tcg -m 64 -display none -nic none -monitor null -serial n
 run 60 "$QUERN" -accel tcg -m 64 -display none -nic none -monitor null -serial null -vga none \
     -drive file="$tmp/empty.img",format=raw
 grep -q "Hard Disk: not a bootable disk" "$tmp/out" || { cat "$tmp/out"; fail "the reason is missing"; }
+# The small SeaBIOS copies itself right after the port write that makes its memory writable.
+if [ -e /usr/share/seabios/bios.bin ]; then
+    run 60 "$QUERN" -accel tcg -m 64 -display none -nic none -monitor null -serial null -vga none -bios bios.bin
+fi
