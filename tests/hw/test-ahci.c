@@ -1,8 +1,9 @@
 /* test-ahci: command slots, queued commands, packet commands, resets, hot plug and hostile tables of the AHCI controller. */
 #include "tests/hw/bench.h"
 
-#include "block/block.h"
+#include "block/filter.h"
 
+#include <errno.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,7 +36,8 @@ static Ctx setup_spec(const char *cls, const char *more)
         data[i] = pattern(i);
     g_assert_cmpint(write(fd, data, DISK), ==, DISK);
     close(fd);
-    spec = g_strdup_printf("file=%s,format=raw,if=none,id=d0%s", c.path, more);
+    spec = strstr(more, "file.driver=") ? g_strdup_printf("file.file.filename=%s,format=raw,if=none,id=d0%s", c.path, more)
+                                        : g_strdup_printf("file=%s,format=raw,if=none,id=d0%s", c.path, more);
     opts = block_opts_parse(spec, NULL, NULL);
     c.drive = block_drive_add(c.g, opts, NULL);
     g_hash_table_unref(opts);
@@ -308,6 +310,41 @@ static void reset_with_requests_in_flight_is_clean(void)
     teardown(&c);
 }
 
+static bool stopped;
+static void on_error(void *opaque, const BlockErrorInfo *info) { stopped |= info->stop; }
+static bool has_stopped(void *opaque) { return stopped; }
+
+/* werror=stop: the write waits for cont, then it is there; the guest sees one good completion. */
+static void stopped_write_goes_on_after_cont(void)
+{
+    static const uint8_t cmds[] = { 0x61, 0x35 };
+
+    for (unsigned k = 0; k < ARRAY_LEN(cmds); k++) {
+        Ctx c = setup_spec("ide-hd", ",werror=stop,file.driver=fault");
+        FaultPlan plan = { .kinds = 1 << FILTER_WRITE, .at = 1, .errnum = EIO };
+        uint8_t data[4096], got[4096];
+
+        memset(data, 0x5a + k, sizeof data);
+        bench_mem_write(c.b, DATA, data, sizeof data);
+        block_graph_set_error_hook(c.g, on_error, NULL);
+        block_fault_set(block_node_file(block_dev_node(c.drive)), &plan);
+        stopped = false;
+        build(&c, 3, cmds[k], 40, 8, 1, 4096, DATA, 0);
+        if (cmds[k] == 0x61)
+            wr(&c, P_SACT, 1 << 3);
+        wr(&c, P_CI, 1 << 3);
+        CHECK(bench_wait(c.b, has_stopped, NULL));
+        CHECK(rd(&c, P_SACT) | rd(&c, P_CI));
+        CHECK(!(rd(&c, P_IS) & 1u << 30));
+        block_graph_resume(c.g);
+        CHECK(bench_wait(c.b, over, &c));
+        CHECK(!(rd(&c, P_TFD) & 1));
+        g_assert_cmpint(block_dev_pread(c.drive, 40 * 512, got, sizeof got), ==, 0);
+        CHECK(!memcmp(data, got, sizeof got));
+        teardown(&c);
+    }
+}
+
 /* A state saved with commands waiting starts them when the loaded machine runs. */
 static void waiting_commands_survive_a_save(void)
 {
@@ -439,6 +476,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ahci/tables_that_are_not_memory_are_a_bus_error", tables_that_are_not_memory_are_a_bus_error);
     g_test_add_func("/ahci/resets_bring_the_signature", resets_bring_the_signature);
     g_test_add_func("/ahci/reset_with_requests_in_flight_is_clean", reset_with_requests_in_flight_is_clean);
+    g_test_add_func("/ahci/stopped_write_goes_on_after_cont", stopped_write_goes_on_after_cont);
     g_test_add_func("/ahci/waiting_commands_survive_a_save", waiting_commands_survive_a_save);
     g_test_add_func("/ahci/messages_are_sent_for_each_event", messages_are_sent_for_each_event);
     g_test_add_func("/ahci/plugging_changes_the_port", plugging_changes_the_port);
