@@ -1,6 +1,7 @@
 /* qmp_machine: QMP commands on the machine, its CPUs, devices and back-ends. */
 #include "monitor/qmp_int.h"
 
+#include "hw/core/iothread.h"
 #include "hw/core/objects.h"
 #include "hw/i386/board.h"
 #include "net/net.h"
@@ -11,7 +12,7 @@
 
 QmpFn qmp_capabilities, qmp_query_version, qmp_query_status, qmp_query_name, qmp_query_uuid, qmp_query_kvm,
       qmp_query_target, qmp_query_machines, qmp_query_commands, qmp_query_cpus_fast, qmp_query_cpu_definitions,
-      qmp_query_current_machine, qmp_query_memory_size_summary, qmp_query_chardev, qmp_empty_list, qmp_stop, qmp_cont,
+      qmp_query_current_machine, qmp_query_memory_size_summary, qmp_query_chardev, qmp_empty_list, qmp_query_iothreads, qmp_stop, qmp_cont,
       qmp_quit, qmp_system_reset, qmp_system_powerdown, qmp_system_wakeup, qmp_inject_nmi, qmp_set_action,
       qmp_human_monitor_command, qmp_device_add, qmp_device_del, qmp_device_list_properties, qmp_qom_list_types,
       qmp_object_add, qmp_object_del, qmp_memsave, qmp_pmemsave, qmp_screendump, qmp_send_key, qmp_set_link,
@@ -60,6 +61,27 @@ JsonNode *qmp_query_kvm(Qmp *q, JsonObject *args, GError **err)
 }
 
 JsonNode *qmp_query_target(Qmp *q, JsonObject *args, GError **err) { return qmp_node("{\"arch\": \"x86_64\"}"); }
+static void add_iothread(const char *id, void *backend, void *opaque)
+{
+    JsonObject *o = json_object_new();
+
+    json_object_set_string_member(o, "id", id);
+    json_object_set_int_member(o, "thread-id", iothread_tid(backend));
+    json_object_set_int_member(o, "poll-max-ns", 0);
+    json_object_set_int_member(o, "poll-grow", 0);
+    json_object_set_int_member(o, "poll-shrink", 0);
+    json_object_set_int_member(o, "aio-max-batch", 0);
+    json_array_add_object_element(opaque, o);
+}
+
+JsonNode *qmp_query_iothreads(Qmp *q, JsonObject *args, GError **err)
+{
+    JsonArray *a = json_array_new();
+
+    backend_each(q->m, "iothread", add_iothread, a);
+    return qmp_take_array(a);
+}
+
 JsonNode *qmp_empty_list(Qmp *q, JsonObject *args, GError **err) { return qmp_take_array(json_array_new()); }
 
 JsonNode *qmp_query_machines(Qmp *q, JsonObject *args, GError **err)

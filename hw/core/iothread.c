@@ -5,8 +5,11 @@
 
 #include "softmmu/machine.h"
 
+#include <unistd.h>
+
 struct IoThread {
     char *id;
+    gint tid;                   /* atomic */
     GThread *thread;
     GMainContext *context;
     GMainLoop *loop;
@@ -56,6 +59,7 @@ static void *thread_main(void *opaque)
 {
     IoThread *t = opaque;
 
+    g_atomic_int_set(&t->tid, gettid());
     g_main_context_push_thread_default(t->context);
     g_main_loop_run(t->loop);
     g_main_context_pop_thread_default(t->context);
@@ -106,6 +110,7 @@ void iothread_free(IoThread *t)
 }
 
 const char *iothread_id(const IoThread *t) { return t->id; }
+int iothread_tid(const IoThread *t) { return g_atomic_int_get(&t->tid); }
 GMainContext *iothread_context(IoThread *t) { return t->context; }
 
 bool iothread_in_use(IoThread *t)

@@ -20,6 +20,7 @@ IoThread *iothread_new(const char *id);
 void iothread_free(IoThread *t);
 const char *iothread_id(const IoThread *t);
 bool iothread_in_use(IoThread *t);
+int iothread_tid(const IoThread *t);            /* of the host; 0: not started yet */
 GMainContext *iothread_context(IoThread *t);
 void iothread_enter(IoThread *t);               /* may nest */
 void iothread_leave(IoThread *t);               /* the outermost one delivers, when it may */

@@ -1,6 +1,7 @@
 /* objects: the kinds of -object, most of them described by their options alone. */
 #include "hw/core/objects.h"
 
+#include "hw/core/core_int.h"
 #include "hw/core/iothread.h"
 
 #include "net/net.h"
@@ -118,6 +119,19 @@ bool object_del(Machine *m, const char *id, GError **err)
         }
     }
     return err_set_code(err, ERR_NOT_FOUND, "there is no object '%s'", id);
+}
+
+void backend_each(Machine *m, const char *kind, void (*fn)(const char *id, void *backend, void *opaque), void *opaque)
+{
+    g_autofree char *prefix = g_strconcat(kind, "/", NULL);
+    GHashTableIter it;
+    gpointer key, backend;
+
+    g_hash_table_iter_init(&it, device_core(m)->backends);
+    while (g_hash_table_iter_next(&it, &key, &backend)) {
+        if (g_str_has_prefix(key, prefix))
+            fn((const char *)key + strlen(prefix), backend, opaque);
+    }
 }
 
 char *object_list_help(void)

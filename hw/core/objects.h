@@ -13,6 +13,8 @@
 /* opts: "qom-type", "id" and what the kind takes; opts must live as long as the machine. */
 bool object_add(Machine *m, OptList *opts, GError **err) MUST_CHECK;
 bool object_del(Machine *m, const char *id, GError **err) MUST_CHECK;
+/* Every back-end of one kind, in no order. */
+void backend_each(Machine *m, const char *kind, void (*fn)(const char *id, void *backend, void *opaque), void *opaque);
 char *object_list_help(void);           /* "-object help"; caller frees */
 
 #endif
