@@ -262,7 +262,7 @@ bool qcow2_amend(BlockNode *n, GHashTable *opts, bool force, GError **err)
     g_autoptr(GHashTable) o = block_opts_copy(opts);
     g_autofree char *compat = NULL, *backing = NULL, *fmt = NULL, *dfile = NULL;
     uint64_t size = UINT64_MAX, bits = 1u << s->rc_order;
-    bool lazy = s->lazy, raw = s->data_raw;
+    bool lazy = s->lazy, lazy_given = block_opts_get(o, "lazy_refcounts") != NULL, raw = s->data_raw;
     int version = s->version;
     GHashTableIter it;
     gpointer k, v;
@@ -288,6 +288,8 @@ bool qcow2_amend(BlockNode *n, GHashTable *opts, bool force, GError **err)
         return err_set(err, "Refcount width must be a power of two and may not exceed 64 bits");
     if ((version < 3) && bits != 16)
         return err_set(err, "Refcount widths other than 16 bits require compatibility level 1.1 or above (use compat=1.1 or greater)");
+    if (version < 3 && !lazy_given)
+        lazy = false;                   /* the older version has no such bit */
     if (lazy && version < 3)
         return err_set(err, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or greater)");
     if (version > s->version && !change_version(s, version, err))

@@ -470,8 +470,6 @@ bool qcow2_rebuild_with_order(Qcow2 *s, unsigned order, GError **err)
     BlockCheck res = { 0 };
     int ret;
 
-    if (s->nb_snaps && order == 0)
-        return err_set(err, "Cannot decrease refcount entry width to 1 bit: the image has snapshots");
     qcow2_exclusive_begin(s);
     ret = qcow2_sync_exclusive(s);
     ret = ret ? ret : recount_and_rebuild(s, &res, order);

@@ -505,6 +505,9 @@ int img_convert(Img *m, int argc, char **argv)
         return img_fail(m, "hash '%s' is not known: use md5, sha1, sha256 or sha512", a.hash);
     if (argc - optind < 2)
         return img_fail(m, "Must specify image file name"), img_bad_usage(m);
+    const char *prealloc = block_opts_get(opts, "preallocation");
+    if (a.compress && prealloc && strcmp(prealloc, "off"))
+        return img_fail(m, "Compression and preallocation not supported at the same time");
     if (a.compress && a.no_create && a.sparse == 0)
         return img_fail(m, "Cannot use -S 0 when compressing");
     cv.compress = a.compress;

@@ -82,6 +82,8 @@ class Walk:
         self.log.append(' '.join(args))
         if VERBOSE:
             print('#', ' '.join(args), a[0], b[0])
+        if args[0] == 'measure' and 'data_file' in ' '.join(args) and '0.10' in ' '.join(args):
+            return False            # qemu-img measures what it could not create
         if a[0] and args[0] == 'amend' and 'incompatible features' in a[2]:
             return False            # a zstd image has no version 2; qemu-img renames the compression instead
         if (a[0] == 0) != (b[0] == 0):

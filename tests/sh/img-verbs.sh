@@ -96,6 +96,14 @@ check "dd" $Q dd -f raw -O raw if=src.raw of=dd.raw bs=64k skip=3 count=20
 dd if=src.raw of=dd2.raw bs=64k skip=3 count=20 2>/dev/null; same "dd content" dd.raw dd2.raw
 check "amend" $Q amend -o refcount_bits=8,lazy_refcounts=on base.qcow2
 check "amended image is clean" qemu-img check -q base.qcow2
+$Q create -q -f qcow2 -o lazy_refcounts=on am.qcow2 4M
+check "amend to version 2 drops lazy refcounts" $Q amend -o compat=0.10 am.qcow2
+$Q create -q -f qcow2 am2.qcow2 4M; $Q snapshot -c s am2.qcow2
+check "amend to 1-bit refcounts, nothing shared" $Q amend -o refcount_bits=1 am2.qcow2
+check "narrow counts are clean" qemu-img check -q am2.qcow2
+qemu-io -c 'write 0 64k' base.qcow2 >/dev/null; cp base.qcow2 am3.qcow2; $Q snapshot -c s am3.qcow2
+$Q amend -o refcount_bits=1 am3.qcow2 2>out.txt; [ $? = 1 ] && grep -q references out.txt && ok "1-bit refcounts refused for shared clusters" || nok "1-bit refcounts refused"
+check "refused amend left the image clean" qemu-img check -q am3.qcow2
 check "two sources" $Q convert -f raw -O qcow2 src.raw want.raw cat.qcow2
 cat src.raw want.raw >cat.raw; check "concatenated" qemu-img compare -q -F raw cat.qcow2 cat.raw
 $Q convert -p -f raw -O qcow2 src.raw p.qcow2 | tr '\r' '\n' | tail -2 | grep -q '(100.00/100%)' && ok "progress ends at 100" || nok "progress"
