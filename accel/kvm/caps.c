@@ -79,7 +79,7 @@ void kvm_read_caps(KvmVm *vm)
         .ioeventfd_any = has(vm, KVM_CAP_IOEVENTFD_ANY_LENGTH), .coalesced = has(vm, KVM_CAP_COALESCED_MMIO),
         .coalesced_pio = has(vm, KVM_CAP_COALESCED_PIO), .xcrs = has(vm, KVM_CAP_XCRS),
         .debugregs = has(vm, KVM_CAP_DEBUGREGS), .vcpu_events = has(vm, KVM_CAP_VCPU_EVENTS),
-        .smm = has(vm, KVM_CAP_X86_SMM), .mce_banks = has(vm, KVM_CAP_MCE),
+        .smm = has(vm, KVM_CAP_X86_SMM) && has(vm, KVM_CAP_MULTI_ADDRESS_SPACE) > 1, .mce_banks = has(vm, KVM_CAP_MCE),
         .guest_debug = has(vm, KVM_CAP_SET_GUEST_DEBUG), .tsc_control = has(vm, KVM_CAP_TSC_CONTROL),
         .tsc_deadline = has(vm, KVM_CAP_TSC_DEADLINE_TIMER), .triple_fault = has(vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT),
         .exception_payload = has(vm, KVM_CAP_EXCEPTION_PAYLOAD), .hyperv = has(vm, KVM_CAP_HYPERV_CPUID),

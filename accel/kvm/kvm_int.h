@@ -37,6 +37,7 @@ typedef struct KvmVm {
     /* memory.c, dirty.c */
     GArray *slots;              /* of KvmSlot; the index is the slot number */
     GMutex lock;                /* guards slots between the main thread and dirty_sync */
+    bool smram;                 /* the SMM-only slot is in force */
     uint32_t ring_entries;      /* dirty ring, per vcpu; 0: bitmaps */
     struct kvm_coalesced_mmio_ring *coalesced;  /* in the first vcpu's mapping; NULL: none */
     GArray *zones;              /* of struct kvm_coalesced_mmio_zone in force */

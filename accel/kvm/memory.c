@@ -2,7 +2,8 @@
  * memory: KVM memory slots from the flat view; ROM in read-only slots, whose writes come out as MMIO.
  *
  * Slots are whole pages; what is left of a range that starts or ends inside a page stays MMIO.
- * Main memory is not logged; every other RAM block (video memory) is.
+ * Main memory is not logged; every other RAM block (video memory) is. A processor in system
+ * management mode uses KVM's second address space: the same slots, but RAM where the screen shows.
  */
 #include "accel/kvm/kvm_int.h"
 
@@ -12,7 +13,10 @@
 
 enum { PAGE = 4096 };
 
-static bool set_slot(KvmVm *vm, unsigned n, const KvmSlot *s, uint64_t size)
+/* a0000h-bffffh: SMRAM for processors in SMM, the screen for others (82441FX, SMRAM register). */
+enum { SMRAM = 0xa0000, SMRAM_SIZE = 0x20000, SMM_SPACE = 1 << 16 };
+
+static bool set_one(KvmVm *vm, unsigned n, const KvmSlot *s, uint64_t size)
 {
     struct kvm_userspace_memory_region r = {
         .slot = n, .guest_phys_addr = s->gpa, .memory_size = size, .userspace_addr = (uintptr_t)s->host,
@@ -20,6 +24,39 @@ static bool set_slot(KvmVm *vm, unsigned n, const KvmSlot *s, uint64_t size)
     };
 
     return kvm_vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION, &r) == 0;
+}
+
+static bool on_screen(const KvmVm *vm, const KvmSlot *s)
+{
+    return s->ram != vm->machine->ram && s->gpa < SMRAM + SMRAM_SIZE && s->gpa + s->size > SMRAM;
+}
+
+/* In both address spaces; size 0: away with it. */
+static bool set_slot(KvmVm *vm, unsigned n, const KvmSlot *s, uint64_t size)
+{
+    if (!set_one(vm, n, s, size))
+        return false;
+    return !vm->caps.smm || on_screen(vm, s) || set_one(vm, n | SMM_SPACE, s, size);
+}
+
+/* Main memory below the screen, seen in SMM only: unless other processors see it there too. */
+static void update_smram(KvmVm *vm, const FlatView *now)
+{
+    RamBlock *ram = vm->machine->ram;
+    KvmSlot s = { .gpa = SMRAM, .size = SMRAM_SIZE, .ram = ram, .ram_offset = SMRAM };
+    bool want = vm->caps.smm && ram && ram->size >= SMRAM + SMRAM_SIZE;
+
+    for (unsigned i = 0; want && i < now->n; i++) {
+        const FlatRange *f = &now->ranges[i];
+
+        want = !(f->ram == ram && f->addr < SMRAM + SMRAM_SIZE && f->addr + f->size > SMRAM);
+    }
+    if (want == vm->smram)
+        return;
+    s.host = ram->host + SMRAM;
+    vm->smram = want;
+    if (!set_one(vm, (vm->caps.slots - 1) | SMM_SPACE, &s, want ? SMRAM_SIZE : 0))
+        log_warn("KVM refused system management memory: %s", g_strerror(errno));
 }
 
 /* The slot a flat range wants; false: none (MMIO, or less than a page). */
@@ -69,7 +106,7 @@ static void add_slot(KvmVm *vm, const KvmSlot *w)
     if (n == vm->slots->len)
         g_array_set_size(vm->slots, n + 1);
     g_array_index(vm->slots, KvmSlot, n) = *w;
-    if (n >= vm->caps.slots || !set_slot(vm, n, w, w->size)) {
+    if (n >= vm->caps.slots - 1 || !set_slot(vm, n, w, w->size)) {
         log_warn("KVM refused memory at %#" G_GINT64_MODIFIER "x, %" G_GUINT64_FORMAT " KiB: %s", w->gpa, w->size / 1024,
                  g_strerror(errno));
         g_array_index(vm->slots, KvmSlot, n).used = false;
@@ -90,6 +127,7 @@ static void changed(void *opaque, const FlatView *old, const FlatView *now)
             s->used = false;
         }
     }
+    update_smram(vm, now);
     for (unsigned i = 0; i < now->n; i++) {
         KvmSlot w;
 

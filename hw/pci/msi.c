@@ -71,6 +71,18 @@ static bool vector_masked(const PciDevice *pd, unsigned v)
            (ld32_le(pd->msix_table + v * ENTRY_SIZE + ENTRY_CONTROL) & ENTRY_MASKED);
 }
 
+bool pci_msix_message(const PciDevice *pd, unsigned v, uint64_t *addr, uint32_t *data)
+{
+    const uint8_t *entry = pd->msix_table + v * ENTRY_SIZE;
+
+    if (v >= pd->msix_vectors || !pci_msix_enabled(pd) || vector_masked(pd, v) || !pci_bus_master(pd) ||
+        (pd->msix_pba[v / 8] >> v % 8 & 1))
+        return false;
+    *addr = ld64_le(entry);
+    *data = ld32_le(entry + ENTRY_DATA);
+    return true;
+}
+
 void pci_msix_notify(PciDevice *pd, unsigned v)
 {
     const uint8_t *entry;

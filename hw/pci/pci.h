@@ -80,6 +80,8 @@ bool pci_msi_enabled(const PciDevice *pd);
 bool pci_msix_enabled(const PciDevice *pd);
 void pci_msi_notify(PciDevice *pd, unsigned vector);
 void pci_msix_notify(PciDevice *pd, unsigned vector);
+/* What vector would send now; false: it is masked, or pending already. */
+bool pci_msix_message(const PciDevice *pd, unsigned vector, uint64_t *addr, uint32_t *data);
 void pci_set_intx(PciDevice *pd, int level);
 /* Level-style device interrupt: MSI edge if enabled, else INTx level. */
 void pci_set_irq(PciDevice *pd, int level);

@@ -1,6 +1,8 @@
 /* virtio_pci: configuration structures, legacy ports, interrupts and state of the PCI transport. */
 #include "hw/virtio/virtio_pci.h"
 
+#include "hw/virtio/virtio_events.h"
+
 #include <string.h>
 
 enum { PCI_ID_MODERN = 0x1040, PCI_ID_LEGACY = 0x1000, CAP_VENDOR = 9, CFG_SUBSYSTEM_ID = 0x2e, CFG_DEVICE_ID = 2,
@@ -25,7 +27,7 @@ static void transport_notify(VirtioDevice *v, uint16_t vector)
 
     if (!pci_msix_enabled(&p->pci))
         pci_set_intx(&p->pci, v->isr & 1);
-    else if (vector != VIRTIO_NO_VECTOR)
+    else if (vector != VIRTIO_NO_VECTOR && !virtio_events_interrupt(p->events, vector))
         pci_msix_notify(&p->pci, vector);
 }
 
@@ -425,11 +427,14 @@ bool virtio_pci_realize(VirtioPci *p, GError **err)
     }
     for (unsigned i = 0; i < v->nqueues; i++)
         v->queues[i].avail_wrap = v->queues[i].used_wrap = true;
+    if (p->ioeventfd)
+        p->events = virtio_events_new(p, NOTIFY_MULTIPLIER, L_QUEUE_NOTIFY);
     return true;
 }
 
 void virtio_pci_unrealize(VirtioPci *p)
 {
+    virtio_events_free(g_steal_pointer(&p->events));
     virtio_enter(&p->v);
     virtio_cleanup(&p->v);
     virtio_leave(&p->v);

@@ -17,7 +17,8 @@ typedef struct VirtioPci {
     uint32_t vectors;           /* property; 0 = no MSI-X, ~0 = the device's default */
     int disable_legacy;         /* property: auto off on */
     bool disable_modern;        /* property */
-    bool packed, event_idx, indirect_desc;      /* properties */
+    bool packed, event_idx, indirect_desc, ioeventfd;   /* properties */
+    struct VirtioEvents *events;        /* eventfds into and out of the guest, or NULL */
     uint8_t window_cap;         /* offset of the configuration access capability */
     uint32_t feature_select[2]; /* device, driver */
     uint16_t queue_select;
@@ -35,6 +36,7 @@ static inline VirtioPci *virtio_pci_of(VirtioDevice *v) { return container_of(v,
     { .name = "disable-modern", .kind = PROP_BOOL_, .offset = offsetof(VirtioPci, disable_modern), .size = sizeof(bool), \
       .help = "legacy interface only" }, \
     { PROP_F_(VirtioPci, packed, PROP_BOOL_, 0, .help = "offer packed rings") }, \
+    { PROP_F_(VirtioPci, ioeventfd, PROP_BOOL_, 1, .help = "kicks by eventfd where the engine can") }, \
     { PROP_F_(VirtioPci, event_idx, PROP_BOOL_, 1, .help = "offer event indices") }, \
     { PROP_F_(VirtioPci, indirect_desc, PROP_BOOL_, 1, .help = "offer indirect descriptors") }
 

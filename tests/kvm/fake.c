@@ -28,6 +28,7 @@ void fake_reset(void)
         fake.cap[i] = 1;
     fake.cap[KVM_CAP_NR_MEMSLOTS] = 509;
     fake.cap[KVM_CAP_COALESCED_MMIO] = 2;
+    fake.cap[KVM_CAP_MULTI_ADDRESS_SPACE] = 2;
     fake.cap[KVM_CAP_MCE] = 32;
     fake.cap[KVM_CAP_DIRTY_LOG_RING] = fake.cap[KVM_CAP_DIRTY_LOG_RING_ACQ_REL] = 1 << 20;
     fake.cap[KVM_CAP_NESTED_STATE] = 4096;
@@ -147,6 +148,10 @@ static int run(void)
 
 static void put_slot(const struct kvm_userspace_memory_region *s)
 {
+    if (s->slot >> 16) {                /* SMM's address space */
+        *((s->slot & 0xffff) == 508 ? &fake.smram : &fake.smm_slot) = *s;
+        return;
+    }
     if (s->slot >= fake.slots->len)
         g_array_set_size(fake.slots, s->slot + 1);
     g_array_index(fake.slots, struct kvm_userspace_memory_region, s->slot) = *s;

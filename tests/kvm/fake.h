@@ -43,6 +43,8 @@ typedef struct Fake {
     struct kvm_cpuid2 *cpuid;
     struct kvm_irq_routing *routes;
     GHashTable *msrs;           /* number -> value, as set */
+    struct kvm_userspace_memory_region smm_slot;        /* the last of the second address space, */
+    struct kvm_userspace_memory_region smram;           /* and its own */
     GArray *slots;              /* of struct kvm_userspace_memory_region, as set */
     uint8_t xsave[4096];
     uint8_t *run;               /* of the only vcpu */

@@ -380,6 +380,31 @@ static void test_rom(void)
     ram_block_free(rb);
 }
 
+/* In SMM a processor sees everything, and RAM where the screen is. */
+static void test_smram(void)
+{
+    g_autoptr(GError) err = NULL;
+    RamBlock *rb = ram_block_new("video", 32 * PAGE, &err);
+    Region video;
+    FakeVm *f;
+
+    fake_reset();
+    f = start(NULL, NULL);
+    g_assert_cmpuint(fake.smm_slot.slot, ==, 1 << 16);                 /* RAM, as a whole */
+    g_assert_cmpuint(fake.smm_slot.memory_size, ==, 1 << 20);
+    region_init_ram(&video, "video", rb, 0, 32 * PAGE);
+    region_add(&f->m->mem_root, &video, 0xa0000, 1);
+    g_assert_cmpuint(fake.smram.guest_phys_addr, ==, 0xa0000);
+    g_assert_cmpuint(fake.smram.memory_size, ==, 0x20000);
+    g_assert_cmpuint(fake.smram.userspace_addr, ==, (uintptr_t)f->m->ram->host + 0xa0000);
+    region_del(&video);
+    g_assert_cmpuint(fake.smram.memory_size, ==, 0);
+    g_assert_cmpuint(fake.smm_slot.memory_size, ==, 1 << 20);
+    fake_vm_free(f);
+    region_destroy(&video);
+    ram_block_free(rb);
+}
+
 /* --- events --- */
 
 static void test_injection(void)
@@ -649,6 +674,7 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm/refused", test_refused);
     g_test_add_func("/kvm/dirty-ring", test_dirty_ring);
     g_test_add_func("/kvm/rom", test_rom);
+    g_test_add_func("/kvm/smram", test_smram);
     g_test_add_func("/kvm/injection", test_injection);
     g_test_add_func("/kvm/split", test_split);
     g_test_add_func("/kvm/events", test_events);
