@@ -28,7 +28,6 @@ struct Accel {
     /* Architectural state between the engine and the target's struct. NULL: always in the struct. */
     void (*pull)(Vcpu *v);
     void (*push)(Vcpu *v);
-    void (*dirty_sync)(Machine *m, RamBlock *rb);       /* fold the engine's dirty log into pages[] */
     char *(*describe)(Machine *m);                      /* "info jit"; caller frees */
     const AccelIrqchip *irqchip;                        /* controllers inside the engine; NULL: never */
     const AccelEvents *events;                          /* eventfds in and out of the guest; NULL: never */

@@ -61,6 +61,7 @@ struct Machine {
     GPtrArray *vcpus;           /* of Vcpu *, by index */
     const Accel *accel;
     void *accel_state;          /* the engine's per-machine data */
+    bool accel_offers_pv;       /* the engine serves KVM's paravirtual registers */
     GPtrArray *devices;         /* realized Device *, in realize order: reset and save order */
     struct Board *board;        /* hw/core/wiring.h, opaque here */
     void (*board_free)(struct Machine *m);  /* set with board: machine_free calls it once devices are gone */

@@ -365,6 +365,20 @@ void region_notify_protect(RamBlock *rb, uint64_t off, uint64_t len)
     }
 }
 
+void ram_sync_dirty(RamBlock *rb)
+{
+    for (unsigned i = 0; spaces && i < spaces->len; i++) {
+        AddressSpace *as = g_ptr_array_index(spaces, i);
+
+        for (unsigned j = 0; j < as->listeners->len; j++) {
+            RegionListener *l = &g_array_index(as->listeners, RegionListener, j);
+
+            if (l->sync)
+                l->sync(l->opaque, rb);
+        }
+    }
+}
+
 /* --- "info mtree" --- */
 
 static const char *kind_name(const Region *r)

@@ -68,6 +68,9 @@ void ram_mark_written(RamBlock *rb, uint64_t off, uint64_t len);
    Afterwards engines trap the next store (ram_listener protection event). Machine lock. */
 bool ram_test_and_clear_dirty(RamBlock *rb, uint64_t off, uint64_t len, uint8_t client);
 
+/* Before a look at dirty bits: hardware engines keep their own until asked. Machine lock. */
+void ram_sync_dirty(RamBlock *rb);
+
 typedef enum { REGION_CONTAINER, REGION_RAM, REGION_ROM, REGION_IO, REGION_ALIAS } RegionKind;
 
 typedef struct Region Region;
@@ -133,6 +136,8 @@ typedef struct RegionListener {
     void (*changed)(void *opaque, const FlatView *old, const FlatView *now);
     /* Dirty bits were cleared in a RAM range: fast stores there must trap again. */
     void (*protect)(void *opaque, RamBlock *rb, uint64_t off, uint64_t len);
+    /* Somebody is about to look at rb's dirty bits: put what the engine knows there. */
+    void (*sync)(void *opaque, RamBlock *rb);
     void *opaque;
 } RegionListener;
 

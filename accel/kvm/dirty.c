@@ -49,10 +49,12 @@ void kvm_log_slot(KvmVm *vm, unsigned n, const KvmSlot *s)
     }
 }
 
-void kvm_dirty_sync(Machine *m, RamBlock *rb)
+/* RegionListener.sync: collected writes come first, they may go to rb. */
+void kvm_dirty_sync(void *opaque, RamBlock *rb)
 {
-    KvmVm *vm = kvm_vm(m);
+    KvmVm *vm = opaque;
 
+    kvm_coalesce_drain(vm);
     g_mutex_lock(&vm->lock);
     for (guint n = 0; n < vm->slots->len; n++) {
         KvmSlot *s = &g_array_index(vm->slots, KvmSlot, n);

@@ -137,6 +137,7 @@ bool kvm_create_on(Machine *m, const KvmSys *sys, GHashTable *opts, GError **err
         destroy(m);
         return false;
     }
+    m->accel_offers_pv = true;
     kvm_clock_init(vm);
     sigaction(KICK_SIGNAL, &sa, NULL);
     return true;
@@ -242,6 +243,6 @@ const Accel kvm_accel = {
     .name = "kvm", .desc = "hardware virtualization through /dev/kvm", .probe = probe, .examine = kvm_examine,
     .create = create,
     .destroy = destroy, .vcpu_create = vcpu_create, .vcpu_destroy = vcpu_destroy, .run = kvm_run, .kick = kick,
-    .pull = kvm_pull, .push = kvm_push, .dirty_sync = kvm_dirty_sync, .describe = describe, .has_smm = has_smm,
+    .pull = kvm_pull, .push = kvm_push, .describe = describe, .has_smm = has_smm,
     .irqchip = &kvm_irqchip, .events = &kvm_events, .debug = kvm_debug,
 };

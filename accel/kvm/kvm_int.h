@@ -96,7 +96,7 @@ bool kvm_memory_init(KvmVm *vm, GError **err);
 void kvm_memory_cleanup(KvmVm *vm);
 /* dirty.c: dirty log, dirty ring. */
 void kvm_log_slot(KvmVm *vm, unsigned n, const KvmSlot *s);
-void kvm_dirty_sync(Machine *m, RamBlock *rb);
+void kvm_dirty_sync(void *opaque, RamBlock *rb);
 bool kvm_ring_init(KvmVm *vm, GHashTable *opts, GError **err);
 bool kvm_ring_map(KvmVcpu *k, GError **err);
 void kvm_ring_unmap(KvmVcpu *k);

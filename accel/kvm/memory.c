@@ -140,7 +140,7 @@ static void changed(void *opaque, const FlatView *old, const FlatView *now)
 
 bool kvm_memory_init(KvmVm *vm, GError **err)
 {
-    RegionListener l = { .changed = changed, .opaque = vm };
+    RegionListener l = { .changed = changed, .sync = kvm_dirty_sync, .opaque = vm };
 
     vm->zones = g_array_new(FALSE, FALSE, sizeof(struct kvm_coalesced_mmio_zone));
     vm->slots = g_array_new(FALSE, TRUE, sizeof(KvmSlot));

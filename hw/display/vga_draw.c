@@ -162,6 +162,7 @@ static bool collect_dirty(Vga *v, uint64_t start, uint64_t len)
     uint64_t first = start / PAGE, last = MIN((start + len + PAGE - 1) / PAGE, v->vram_size / PAGE);
     bool any = false;
 
+    ram_sync_dirty(v->vram);
     for (uint64_t p = first; p < last;) {
         uint64_t end = p;
 

@@ -359,6 +359,9 @@ static bool cpu_loaded(void *opaque, GError **err)
         return err_set(err, "CPU %d: impossible CR0 %#" PRIx64, c->vcpu.index, c->cr0);
     if ((c->efer & EFER_LMA) && !((c->cr0 & CR0_PG) && (c->efer & EFER_LME) && (c->cr4 & CR4_PAE)))
         return err_set(err, "CPU %d: impossible EFER %#" PRIx64, c->vcpu.index, c->efer);
+    if ((c->msr.pv[0] & 1) && !c->vcpu.machine->accel_offers_pv)
+        return err_set(err, "CPU %d: this guest uses KVM's clock; resume it with -accel kvm, or save one that was started "
+                       "with -cpu ...,kvm=off", c->vcpu.index);
     if (all && all->len)
         first = x86_cpu(g_ptr_array_index(all, 0));
     if (first == c)

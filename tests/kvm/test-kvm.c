@@ -88,7 +88,7 @@ static void use_all(FakeVm *f, bool on)
     m->accel->debug(f->v, pc, 1, true);
     machine_emit(m, EVENT_STOP, NULL);
     machine_emit(m, EVENT_RESUME, NULL);
-    m->accel->dirty_sync(m, m->ram);
+    ram_sync_dirty(m->ram);
     if (on) {
         int route;
 
