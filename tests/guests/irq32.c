@@ -95,6 +95,8 @@ static void test_lapic_timer(void)
     }
     wr(LAPIC + L_INITIAL, 0);
     wr(LAPIC + L_TIMER, 0x10000);
+    __asm__ volatile("sti\n\tnop\n\tnop\n\tcli");         /* a tick that was on its way */
+    eoi();
 }
 
 static void test_ipi(void)
