@@ -31,6 +31,8 @@ bool net_resolve_hostport(const char *text, bool passive, bool dgram, NetAddr *o
 bool net_addr_unix(const char *path, NetAddr *out, GError **err);
 int net_listen(const NetAddr *a, const char *what, GError **err);       /* -1 on failure; nonblocking */
 int net_connect_start(const NetAddr *a, const char *what, GError **err);/* blocking connect, then nonblocking */
+/* "nginx, process 1234": who has a port of this host; NULL where /proc does not tell. Caller frees. */
+char *net_port_owner(bool udp, unsigned port);
 /* "addr.type", "addr.host", "addr.port", "addr.path", "addr.str" under a prefix ("addr", "local", "remote"). */
 bool net_addr_from_opts(OptList *o, const char *prefix, bool passive, bool dgram, NetAddr *out, int *fd, GError **err);
 

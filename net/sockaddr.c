@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -61,6 +62,15 @@ int net_listen(const NetAddr *a, const char *what, GError **err)
 
         if (fd >= 0)
             close(fd);
+        if (e == EADDRINUSE && a->family != AF_UNIX) {
+            const struct sockaddr_in *in = (const void *)a->sa;     /* the port is at the same place for IPv6 */
+            g_autofree char *who = net_port_owner(false, ntohs(in->sin_port));
+
+            if (who) {
+                err_set(err, "listening on %s: %s (port taken by %s)", what, g_strerror(e), who);
+                return -1;
+            }
+        }
         err_set_errno(err, e, "listening on %s", what);
         return -1;
     }

@@ -425,10 +425,12 @@ bool net_user_hostfwd_add(NetPort *p, const char *rule, GError **err)
         return false;
     errno = 0;
     if (slirp_add_hostfwd(u->slirp, f.udp, f.haddr, f.hport, f.gaddr, f.gport) < 0) {
-        const char *hint = errno == EADDRINUSE ? " (the port is in use: 'ss -lnp' shows by whom)" :
-                           errno == EACCES ? " (ports below 1024 need privileges)" : "";
+        int e = errno;
+        g_autofree char *who = e == EADDRINUSE ? net_port_owner(f.udp, f.hport) : NULL;
 
-        return err_set(err, "could not set up host forwarding rule '%s': %s%s", rule, g_strerror(errno), hint);
+        return err_set(err, "could not set up host forwarding rule '%s': %s%s%s%s", rule, g_strerror(e),
+                       who ? " (port taken by " : e == EADDRINUSE ? " ('ss -lnp' shows by whom)" :
+                       e == EACCES ? " (ports below 1024 need privileges)" : "", who ? who : "", who ? ")" : "");
     }
     return true;
 }

@@ -3,7 +3,11 @@
 #include "net/slirp_guard.h"
 #include "util/bytes.h"
 
+#include <arpa/inet.h>
 #include <glib/gstdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 typedef struct Sink {
     bool ready;
@@ -225,6 +229,113 @@ static void socket_pair_carries_frames(void)
     g_rmdir(dir);
 }
 
+static int listener(uint16_t *port)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+    g_assert_true(!bind(fd, (void *)&a, sizeof a) && !listen(fd, 4) && !getsockname(fd, (void *)&a, &len));
+    *port = ntohs(a.sin_port);
+    return fd;
+}
+
+/* Does a SYN from the guest to address:port reach a listener on the host's loopback? */
+static bool loopback_reached(const char *options, uint32_t address)
+{
+    g_autoptr(OptList) o = optlist_parse(options, "type", NULL);
+    NetPort *p = net_backend_new(o, NULL);
+    Sink nic = { true };
+    NetPort *n = net_port_new("test", "nic", &sink_ops, &nic);
+    uint16_t port;
+    int fd = listener(&port), got = -1;
+    uint8_t f[54];
+
+    g_assert_true(net_port_plug(p, n, NULL));
+    make_tcp(f);
+    f[22] = 64;
+    st32_be(f + 26, 0x0a00020f);
+    st32_be(f + 30, address);
+    st16_be(f + 24, ~sum16(f + 14, 20, 0));
+    st16_be(f + 34, 4000);
+    st16_be(f + 36, port);
+    f[47] = 2;
+    st16_be(f + 48, 8192);
+    st16_be(f + 50, 0);
+    st16_be(f + 52, 0);
+    st16_be(f + 50, ~sum16(f + 34, 20, sum16(f + 26, 8, 6 + 20)));
+    net_send(n, f, sizeof f);
+    for (int i = 0; i < 50 && got < 0; i++) {
+        g_main_context_iteration(NULL, FALSE);
+        g_usleep(2000);
+        got = accept(fd, NULL, NULL);
+    }
+    if (got >= 0)
+        close(got);
+    close(fd);
+    net_port_free(n);
+    net_port_free(p);
+    return got >= 0;
+}
+
+static void restricted_guest_does_not_reach_the_host(void)
+{
+    g_assert_true(loopback_reached("user,id=n0", 0x0a000202));
+    g_assert_false(loopback_reached("user,id=n0,restrict=on", 0x0a000202));
+    g_assert_false(loopback_reached("user,id=n0,restrict=on", 0x0a000203));
+    g_assert_false(loopback_reached("user,id=n0,restrict=on", 0x7f000001));
+}
+
+static void taken_port_names_its_owner(void)
+{
+    uint16_t port;
+    int fd = listener(&port);
+    g_autofree char *text = g_strdup_printf("user,id=n0,hostfwd=tcp:127.0.0.1:%u-:22", port);
+    g_autofree char *me = g_strdup_printf("process %d)", getpid());
+    g_autoptr(OptList) o = optlist_parse(text, "type", NULL);
+    g_autoptr(GError) err = NULL;
+
+    g_assert_null(net_backend_new(o, &err));
+    g_assert_nonnull(strstr(err->message, me));
+    close(fd);
+}
+
+/* Impossible lengths, a frame cut short, garbage: the link goes down, nothing is delivered, and the next peer is welcome. */
+static void lying_stream_peer_is_disconnected(void)
+{
+    static const uint8_t lies[][6] = { { 0xff, 0xff, 0xff, 0xff, 1, 2 }, { 0, 0, 0, 0, 1, 2 }, { 0, 2, 0, 0, 1, 2 }, { 0, 0, 5, 0, 1, 2 } };
+    g_autofree char *dir = g_dir_make_tmp("quern-net-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "s", NULL);
+    g_autofree char *text = g_strdup_printf("stream,id=a,server=on,addr.type=unix,addr.path=%s", path);
+    g_autoptr(OptList) o = optlist_parse(text, "type", NULL);
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    Sink sink = { true };
+    NetPort *n = net_port_new("test", "n", &sink_ops, &sink), *a = net_backend_new(o, NULL);
+
+    g_assert_true(net_port_plug(a, n, NULL));
+    g_strlcpy(un.sun_path, path, sizeof un.sun_path);
+    for (size_t i = 0; i < ARRAY_LEN(lies); i++) {
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+        g_assert_true(!connect(fd, (void *)&un, sizeof un));
+        for (int k = 0; k < 1000 && !net_port_link(n); k++)
+            g_main_context_iteration(NULL, FALSE);
+        g_assert_true(net_port_link(n));
+        g_assert_cmpint(write(fd, lies[i], 6), ==, 6);
+        if (i == ARRAY_LEN(lies) - 1)
+            shutdown(fd, SHUT_RDWR);
+        for (int k = 0; k < 1000 && net_port_link(n); k++)
+            g_main_context_iteration(NULL, FALSE);
+        g_assert_false(net_port_link(n));
+        close(fd);
+    }
+    g_assert_cmpuint(sink.got, ==, 0);
+    net_port_free(a);
+    net_port_free(n);
+    g_unlink(path);
+    g_rmdir(dir);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -236,5 +347,8 @@ int main(int argc, char **argv)
     g_test_add_func("/net/user_network_checks_its_options", user_network_checks_its_options);
     g_test_add_func("/net/user_network_answers_dhcp", user_network_answers_dhcp);
     g_test_add_func("/net/socket_pair_carries_frames", socket_pair_carries_frames);
+    g_test_add_func("/net/restricted_guest_does_not_reach_the_host", restricted_guest_does_not_reach_the_host);
+    g_test_add_func("/net/taken_port_names_its_owner", taken_port_names_its_owner);
+    g_test_add_func("/net/lying_stream_peer_is_disconnected", lying_stream_peer_is_disconnected);
     return g_test_run();
 }

@@ -16,11 +16,11 @@ LABEL auto
 CFG
 for nic in ${NICS:-virtio-net-pci e1000 rtl8139}; do
     : > "$tmp/serial"
-    timeout "${LIMIT:-200}" "$QUERN" -display none -machine graphics=off -serial "file:$tmp/serial" -monitor null -m 768 \
+    timeout "${LIMIT:-200}" "$QUERN" -display none -machine graphics=off -serial "file:$tmp/serial" -monitor null -m 1300 \
         -accel "${ACCEL:-jit}" -boot n -device "$nic,netdev=n,bootindex=0" -netdev "user,id=n,tftp=$t,bootfile=pxelinux.0" </dev/null & guest=$!
     seen=
     while kill -0 $guest 2>/dev/null; do
-        ! grep -aq "Select a language\|Choose language" "$tmp/serial" || { seen=1; break; }
+        ! grep -aq "Select a language\|Choose language\|Low memory" "$tmp/serial" || { seen=1; break; }
         sleep 1
     done
     kill $guest 2>/dev/null || true; wait $guest || true
