@@ -3,6 +3,8 @@
 #include "hw/pci/i440fx.h"
 #include "tests/hw/bench.h"
 
+#include "hw/acpi/piix4_pm.h"
+
 /* A device of our own through the door every PCI device uses: it is the PIIX4 power function, as any
    other, for header tests; MSI and MSI-X are set up by hand on it. */
 static PciDevice *probe(Bench *b)
@@ -229,6 +231,37 @@ static void dma_hostile_programming_stays_in_bounds(void)
     bench_free(b);
 }
 
+/* Cards come and go through the PIIX4's registers; a guest that ejects everything only loses what may go. */
+static void hotplug_registers_announce_and_eject(void)
+{
+    Bench *b = bench_new(NULL, NULL);
+    Device *pm = bench_add(b, "PIIX4_PM", NULL), *card;
+    unsigned slot;
+
+    piix4_pm_hotplug(pm, pci_root(b->m));
+    b->m->state = RUN_RUNNING;
+    card = device_create(b->m, "e1000", NULL, "id=c0", NULL);
+    g_assert_nonnull(card);
+    slot = pci_device(card)->devfn >> 3;
+    g_assert_cmphex(bench_in32(b, PIIX4_PCIHP_BASE + 12), ==, 1u << slot);
+    g_assert_cmphex(bench_in32(b, PIIX4_PCIHP_BASE), ==, 1u << slot);
+    g_assert_cmphex(bench_in32(b, PIIX4_PCIHP_BASE), ==, 0);
+    CHECK(bench_in8(b, PIIX4_GPE_BASE) & 1 << PIIX4_PCIHP_EVENT);
+    CHECK(device_unplug_request(card, NULL));
+    g_assert_nonnull(device_find(b->m, "c0"));
+    g_assert_cmphex(bench_in32(b, PIIX4_PCIHP_BASE + 4), ==, 1u << slot);
+    bench_out32(b, PIIX4_PCIHP_BASE + 8, ~(1u << slot));
+    g_assert_nonnull(device_find(b->m, "c0"));
+    bench_out32(b, PIIX4_PCIHP_BASE + 8, 0xffffffff);
+    g_assert_null(device_find(b->m, "c0"));
+    g_assert_cmphex(bench_in32(b, PIIX4_PCIHP_BASE + 4), ==, 0);
+    bench_out32(b, PIIX4_PCIHP_BASE + 8, 0xffffffff);
+    g_assert_cmphex(bench_in32(b, PIIX4_PCIHP_BASE + 12), ==, 0);
+    g_assert_nonnull(pci_root(b->m)->dev[pci_device(pm)->devfn]);
+    b->m->state = RUN_PRELAUNCH;
+    bench_free(b);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -243,6 +276,7 @@ int main(int argc, char **argv)
     T(pci_random_configuration_is_survived);
     T(dma_moves_bytes_and_reports_terminal_count);
     T(dma_hostile_programming_stays_in_bounds);
+    T(hotplug_registers_announce_and_eject);
 #undef T
     return g_test_run();
 }
