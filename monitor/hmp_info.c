@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 HmpFn hmp_info_status, hmp_info_version, hmp_info_name, hmp_info_uuid, hmp_info_kvm, hmp_info_cpus,
-      hmp_info_registers, hmp_info_mtree, hmp_info_qtree, hmp_info_qdm, hmp_info_pic, hmp_info_lapic,
+      hmp_info_registers, hmp_info_mtree, hmp_info_qtree, hmp_info_qdm, hmp_info_irq, hmp_info_pic, hmp_info_lapic,
       hmp_info_pci, hmp_info_jit, hmp_info_history, hmp_info_memory_size, hmp_info_ramblock;
 
 void hmp_info_status(Hmp *h, int argc, char **argv)
@@ -96,6 +96,7 @@ static void board_part(Hmp *h, char *text)
         hmp_printf(h, "this machine has none\n");
 }
 
+void hmp_info_irq(Hmp *h, int argc, char **argv) { board_part(h, board_info_irq(h->m)); }
 void hmp_info_pic(Hmp *h, int argc, char **argv) { board_part(h, board_info_pic(h->m)); }
 void hmp_info_pci(Hmp *h, int argc, char **argv) { board_part(h, board_info_pci(h->m)); }
 

@@ -112,6 +112,20 @@ bool board_finish(Machine *m, GError **err)
     return !pc || pc_finish(pc, err);
 }
 
+char *board_info_irq(Machine *m)
+{
+    Pc *pc = m->board ? m->board->impl : NULL;
+    GString *s;
+
+    if (!pc)
+        return NULL;
+    s = g_string_new("interrupt lines raised since start:\n");
+    for (unsigned n = 0; n < GSIS; n++)
+        if (pc->gsi[n].raised)
+            g_string_append_printf(s, "%2u: %" G_GUINT64_FORMAT "\n", n, (guint64)pc->gsi[n].raised);
+    return g_string_free(s, false);
+}
+
 char *board_info_pic(Machine *m)
 {
     Pc *pc = m->board ? m->board->impl : NULL;

@@ -68,6 +68,7 @@ bool board_create(Machine *m, const MachineConfig *cfg, GError **err) MUST_CHECK
 bool board_finish(Machine *m, GError **err) MUST_CHECK;
 
 /* Text for the monitor; caller frees; NULL when the board has no such part. */
+char *board_info_irq(Machine *m);                       /* "info irq": how often each line was raised */
 char *board_info_pic(Machine *m);                       /* "info pic" */
 char *board_info_lapic(Machine *m, unsigned cpu);       /* "info lapic" */
 char *board_info_pci(Machine *m);                       /* "info pci" */

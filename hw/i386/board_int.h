@@ -15,6 +15,8 @@ enum { GSIS = 24, PC_USER_TABLES = 16 };
 
 typedef struct PcGsi {          /* one global system interrupt: PIC and I/O APIC inputs */
     IrqLine pic, ioapic;
+    bool up;
+    uint64_t raised;            /* since start, for "info irq" */
 } PcGsi;
 
 typedef struct Pc {             /* Board.impl */

@@ -29,8 +29,10 @@ enum {                          /* CMOS bytes firmware reads (SeaBIOS and BIOS i
 
 static void gsi_set(void *opaque, int n, int level)
 {
-    const PcGsi *g = &((Pc *)opaque)->gsi[n];
+    PcGsi *g = &((Pc *)opaque)->gsi[n];
 
+    g->raised += level && !g->up;
+    g->up = level;
     irq_set(&g->pic, level);
     irq_set(&g->ioapic, level);
 }
