@@ -122,6 +122,8 @@ static unsigned env_get(X86Cpu *c, const X86Insn *i, const uint8_t *b)
             f->fip |= (uint32_t)(f->fcs & 0xf000) << 4;
             f->fdp |= (uint32_t)(f->fds & 0xf000) << 4;
             f->fcs = f->fds = 0;
+        } else {
+            f->fop = 0;         /* this image has none */
         }
     } else if (real_format(c)) {
         f->fip = ld16_le(b + 12) | (ld32_le(b + 16) & 0x0ffff000) << 4;
