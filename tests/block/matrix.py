@@ -139,9 +139,9 @@ class Walk:
                 self.view(['snapshot', '-l', name]); self.view(['check', *f, name])
                 self.view(['info', '--backing-chain', '--output=json', *f, name]) if not self.over(name, 'vmdk') else None
             for d in self.dirs:
-                for tool in (Q, E):
+                for tool in (Q, E):     # what qemu-img leaks in its own folder is its affair
                     c = run(tool, ['check', '-q', *f, name], d)
-                    if c[0] not in (0, 63):
+                    if c[0] not in ((0, 63) if d.endswith('q') else (0, 3, 63)):
                         report(self.n, f'check of {name} in {os.path.basename(d)} by {tool[-1]} after {" ; ".join(self.log)}', c, None)
             o, _ = options(self.r, self.r.choice(['qcow2', 'qcow2', 'raw']) if fmt else 'raw')
             if not self.over(name, 'vhdx'):     # to qemu-img each VHDX is full of data
@@ -219,7 +219,7 @@ class Walk:
             self.both(['measure', '-O', 'raw', '--size', '12345'])
         elif what == 'compare':
             other = r.choice(list(self.images))
-            self.both(['compare', '-f', self.images[name], '-F', self.images[other]] + (['-s'] if r.random() < 0.4 else []) + [name, other])
+            self.both(['compare', '-f', self.images[name], '-F', self.images[other]] + (['-s'] if r.random() < 0.4 and not self.over(name, 'vhdx') and not self.over(other, 'vhdx') else []) + [name, other])
         elif q2:
             name = r.choice(q2)
             if what == 'snapshot':
