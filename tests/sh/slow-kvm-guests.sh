@@ -1,4 +1,4 @@
-# kvm-guests: bare-metal guests on /dev/kvm, whatever this host makes of it: interrupts through every place the
+# slow-kvm-guests: bare-metal guests on /dev/kvm, whatever this host makes of it: interrupts through every place the
 # controllers may be in, refused instructions, virtio kicks, and a state that goes from engine to engine.
 . "$QUERN_SRC/tests/sh/lib/boot.sh"
 "$QUERN_SRC/tests/guests/build.sh" "$tmp/g" >/dev/null 2>&1 || skip "no compiler for 32-bit code"
@@ -6,7 +6,7 @@ n=0 bad=0
 check() { n=$((n + 1)); if [ "$2" = 0 ]; then echo "ok $n - $1"; else echo "not ok $n - $1"; bad=1; fi; }
 guest() {       # guest ROM ENGINE [more]: what it says, in $tmp/out
     rom=$1 engine=$2; shift 2; : > "$tmp/out"
-    timeout 20 "$QUERN" -accel "$engine" -m 64 -nodefaults -display none -net none -device isa-debug-exit,iobase=0xf4 \
+    timeout 20 "$QUERN" -accel "$engine" -m 64 -nodefaults -serial null -display none -net none -device isa-debug-exit,iobase=0xf4 \
         -bios "$tmp/g/$rom.rom" -debugcon "file:$tmp/out" -monitor none "$@" >/dev/null 2>&1 </dev/null
 }
 same() { cmp -s "$tmp/out" "$1"; check "$2" $?; }
@@ -33,7 +33,7 @@ guest resume32 interp; cp "$tmp/out" "$tmp/full"
 for a in jit kvm kvm,kernel-irqchip=on; do
     for b in interp kvm kvm,kernel-irqchip=on; do
         rm -f "$tmp/state"
-        (sleep 0.5; printf 'stop\nsavevm %s\nquit\n' "$tmp/state") | timeout 20 "$QUERN" -accel $a -m 64 -nodefaults -display none \
+        (sleep 0.5; printf 'stop\nsavevm %s\nquit\n' "$tmp/state") | timeout 20 "$QUERN" -accel $a -m 64 -nodefaults -serial null -display none \
             -net none -device isa-debug-exit,iobase=0xf4 -bios "$tmp/g/resume32.rom" -debugcon "file:$tmp/first" \
             -monitor stdio >/dev/null 2>&1
         guest resume32 $b -loadvm "$tmp/state"
