@@ -91,6 +91,39 @@ static uint64_t movs_run(X86Cpu *c, const X86Insn *i, uint64_t src, uint64_t dst
     return n;
 }
 
+/* What nearly all string instructions are: 64-bit, upwards, inside one page each. Decompressors and
+   memcpy issue them by the million with a handful of bytes, so the way here is short. */
+static inline bool plain64(const X86Cpu *c, const X86Insn *i)
+{
+    return c->mode & MODE_CS64 && i->adsize == 8 && !(c->eflags & FL_DF);
+}
+static inline bool in_page(uint64_t lin, uint64_t bytes)
+{
+    return (lin & (TLB_PAGE - 1)) + bytes <= TLB_PAGE && (uint64_t)((int64_t)(lin << 16) >> 16) == lin;
+}
+
+static bool movs_short(X86Cpu *c, const X86Insn *i)
+{
+    uint64_t n = repeated(i) ? c->gpr[R_RCX] : 1, src = c->gpr[R_RSI], dst = c->gpr[R_RDI], bytes = n * i->opsize;
+    const uint8_t *s;
+    uint8_t *d;
+
+    if (!plain64(c, i) || n - 1 >= TLB_PAGE || i->seg == S_FS || i->seg == S_GS || !in_page(src, bytes) || !in_page(dst, bytes))
+        return false;
+    if (!x86_host_r(c, src, i->opsize, c->data_bank) || !(d = x86_host_w(c, dst, i->opsize, c->data_bank)) ||
+        !(s = x86_host_r(c, src, i->opsize, c->data_bank)))
+        return false;
+    if (d > s && d < s + bytes)
+        copy_up(d, s, n, i->opsize);
+    else
+        memmove(d, s, bytes);
+    c->gpr[R_RSI] = src + bytes;
+    c->gpr[R_RDI] = dst + bytes;
+    if (repeated(i))
+        c->gpr[R_RCX] = 0;
+    return true;
+}
+
 static void movs(X86Cpu *c, const X86Insn *i)
 {
     uint64_t left = rep_count(c, i), done;
@@ -112,7 +145,12 @@ static void movs(X86Cpu *c, const X86Insn *i)
             yield(c, i);
     }
 }
-BODY1(movs, movs);
+static void movs_any(X86Cpu *c, const X86Insn *i)
+{
+    if (!movs_short(c, i))
+        movs(c, i);
+}
+BODY1(movs, movs_any);
 
 static void fill(uint8_t *d, uint64_t v, uint64_t n, unsigned size)
 {
@@ -122,6 +160,20 @@ static void fill(uint8_t *d, uint64_t v, uint64_t n, unsigned size)
     case 4: for (; n--; d += 4) st32_le(d, v); break;
     default: for (; n--; d += 8) st64_le(d, v); break;
     }
+}
+
+static bool stos_short(X86Cpu *c, const X86Insn *i)
+{
+    uint64_t n = repeated(i) ? c->gpr[R_RCX] : 1, dst = c->gpr[R_RDI], bytes = n * i->opsize;
+    uint8_t *d;
+
+    if (!plain64(c, i) || n - 1 >= TLB_PAGE || !in_page(dst, bytes) || !(d = x86_host_w(c, dst, i->opsize, c->data_bank)))
+        return false;
+    fill(d, c->gpr[R_RAX], n, i->opsize);
+    c->gpr[R_RDI] = dst + bytes;
+    if (repeated(i))
+        c->gpr[R_RCX] = 0;
+    return true;
 }
 
 static void stos(X86Cpu *c, const X86Insn *i)
@@ -147,7 +199,12 @@ static void stos(X86Cpu *c, const X86Insn *i)
             yield(c, i);
     }
 }
-BODY1(stos, stos);
+static void stos_any(X86Cpu *c, const X86Insn *i)
+{
+    if (!stos_short(c, i))
+        stos(c, i);
+}
+BODY1(stos, stos_any);
 
 static void lods(X86Cpu *c, const X86Insn *i)
 {

@@ -9,7 +9,7 @@ crash: $(B)/quern $(B)/tests/block/test-crash $(B)/tests/block/test-kill $(B)/te
 	KILLS=$(KILLS) QUERN=$(abspath $(B))/quern QUERN_SRC=$(abspath $(SRCDIR)) bash $(SRCDIR)/tests/sh/img-kill.sh
 
 matrix: $(B)/quern
-	QUERN=$(abspath $(B))/quern QUERN_SRC=$(abspath $(SRCDIR)) LIMIT=$(or $(LIMIT),600) bash $(SRCDIR)/tests/sh/slow-img-matrix.sh
+	QUERN=$(abspath $(B))/quern QUERN_SRC=$(abspath $(SRCDIR)) LIMIT=$(or $(LIMIT),600) bash $(SRCDIR)/tests/block/img-matrix.sh
 
 # libFuzzer (clang): every format opener, with a corpus of small images made first.
 fuzz-block: $(B)/quern
