@@ -11,7 +11,7 @@ tftp_sum=$(md5sum < "$tmp/tftp/boot.img" | cut -c1-32)
 getent hosts deb.debian.org >/dev/null && dns=deb.debian.org || dns=
 grep -q . /proc/net/if_inet6 2>/dev/null && v6=1 || v6=
 cat > "$tmp/script" <<EOF
-DATA=$DATA BARRIER=$BARRIER ECHO=$ECHO BYTES=$((MIB << 20)) TFTP_SUM=$tftp_sum DNS=$dns V6=$v6 MANY=${MANY:-yes}
+DATA=$DATA BARRIER=$BARRIER ECHO=$ECHO BYTES=$((MIB << 20)) TFTP_SUM=$tftp_sum DNS=$dns V6=$v6
 EOF
 cat >> "$tmp/script" <<'EOF'
 ifconfig lo up
@@ -52,7 +52,7 @@ check fragments ping -c 2 -W 5 -s 6000 10.0.2.2
 check udp udp_echo 900 10.0.2.2
 check udp-fragments udp_echo 7000 10.0.2.2
 check tftp tftp_get
-[ ${MANY:-yes} = no ] || check connections-200 many
+check connections-200 many
 head -c 20000000 /dev/urandom > /big
 check tcp-put put
 check tcp-get get $BYTES
