@@ -72,23 +72,30 @@ static void copy_up(uint8_t *d, const uint8_t *s, uint64_t n, unsigned size)
     }
 }
 
+/* Copies n elements, which stay inside one page on either side, upwards; false: not plain pages, nothing done. */
+static inline bool copy_run(X86Cpu *c, const X86Insn *i, uint64_t src, uint64_t dst, uint64_t n)
+{
+    unsigned size = i->opsize;
+    uint64_t bytes = n * size;
+    uint8_t *s, *d;
+
+    /* Asked for once more: writing may have given the page, and so the source, another place. */
+    if (!x86_host_r(c, src, size, c->data_bank) || !(d = x86_host_w(c, dst, size, c->data_bank)) ||
+        !(s = x86_host_r(c, src, size, c->data_bank)))
+        return false;
+    if (d > s && d < s + bytes)
+        copy_up(d, s, n, size);
+    else
+        memmove(d, s, bytes);
+    return true;
+}
+
 /* A run of up to n elements upwards between plain pages; 0: do one element the slow way. */
 static uint64_t movs_run(X86Cpu *c, const X86Insn *i, uint64_t src, uint64_t dst, uint64_t n)
 {
-    unsigned size = i->opsize, shift = __builtin_ctz(size);
-    uint8_t *s, *d;
-
     n = run_length(c, i, c->gpr[R_RSI] & x86_mask(i->adsize), src, n);
     n = run_length(c, i, c->gpr[R_RDI] & x86_mask(i->adsize), dst, n);
-    /* Asked for once more: writing may have given the page, and so the source, another place. */
-    if (!n || !x86_host_r(c, src, size, c->data_bank) || !(d = x86_host_w(c, dst, size, c->data_bank)) ||
-        !(s = x86_host_r(c, src, size, c->data_bank)))
-        return 0;
-    if (d > s && d < s + (n << shift))
-        copy_up(d, s, n, size);
-    else
-        memmove(d, s, n << shift);
-    return n;
+    return n && copy_run(c, i, src, dst, n) ? n : 0;
 }
 
 /* What nearly all string instructions are: 64-bit, upwards, inside one page each. Decompressors and
@@ -105,18 +112,10 @@ static inline bool in_page(uint64_t lin, uint64_t bytes)
 static bool movs_short(X86Cpu *c, const X86Insn *i)
 {
     uint64_t n = repeated(i) ? c->gpr[R_RCX] : 1, src = c->gpr[R_RSI], dst = c->gpr[R_RDI], bytes = n * i->opsize;
-    const uint8_t *s;
-    uint8_t *d;
 
-    if (!plain64(c, i) || n - 1 >= TLB_PAGE || i->seg == S_FS || i->seg == S_GS || !in_page(src, bytes) || !in_page(dst, bytes))
+    if (!plain64(c, i) || n - 1 >= TLB_PAGE || i->seg == S_FS || i->seg == S_GS || !in_page(src, bytes) || !in_page(dst, bytes) ||
+        !copy_run(c, i, src, dst, n))
         return false;
-    if (!x86_host_r(c, src, i->opsize, c->data_bank) || !(d = x86_host_w(c, dst, i->opsize, c->data_bank)) ||
-        !(s = x86_host_r(c, src, i->opsize, c->data_bank)))
-        return false;
-    if (d > s && d < s + bytes)
-        copy_up(d, s, n, i->opsize);
-    else
-        memmove(d, s, bytes);
     c->gpr[R_RSI] = src + bytes;
     c->gpr[R_RDI] = dst + bytes;
     if (repeated(i))

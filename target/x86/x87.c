@@ -394,35 +394,39 @@ static bool store_value(X86Cpu *c, const FpFormat *f, Fp *v)
     *v = fp_convert(&st, f, *v);
     return x87_finish_store(c, &st);
 }
+/* Where a real of size bytes goes, checked before the value is touched; *v is what to store. False: nothing. */
+static inline bool fst_begin(X86Cpu *c, const X86Insn *i, unsigned size, const FpFormat *f, uint64_t *va, Fp *v)
+{
+    x87_wait(c);
+    *va = x86_ea(c, i, size, true);
+    x86_probe_w(c, *va, size, c->data_bank);
+    x87_note(c, i);
+    return store_value(c, f, v);
+}
+static inline void fst_end(X86Cpu *c, const X86Insn *i)
+{
+    if (i->reg & 1)
+        x87_pop(c);
+}
 static void op_fst_m32(X86Cpu *c, const X86Insn *i)
 {
     uint64_t va;
     Fp v;
 
-    x87_wait(c);
-    va = x86_ea(c, i, 4, true);
-    x86_probe_w(c, va, 4, c->data_bank);
-    x87_note(c, i);
-    if (!store_value(c, &fp_f32, &v))
+    if (!fst_begin(c, i, 4, &fp_f32, &va, &v))
         return;
     x86_st32(c, va, fp_to_f32(v));
-    if (i->reg & 1)
-        x87_pop(c);
+    fst_end(c, i);
 }
 static void op_fst_m64(X86Cpu *c, const X86Insn *i)
 {
     uint64_t va;
     Fp v;
 
-    x87_wait(c);
-    va = x86_ea(c, i, 8, true);
-    x86_probe_w(c, va, 8, c->data_bank);
-    x87_note(c, i);
-    if (!store_value(c, &fp_f64, &v))
+    if (!fst_begin(c, i, 8, &fp_f64, &va, &v))
         return;
     x86_st64(c, va, fp_to_f64(v));
-    if (i->reg & 1)
-        x87_pop(c);
+    fst_end(c, i);
 }
 static void op_fstp_m80(X86Cpu *c, const X86Insn *i)
 {
