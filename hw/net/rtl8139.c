@@ -45,6 +45,7 @@ typedef struct Rtl8139 {
     uint8_t tx[TX_MAX];
     /* caches */
     bool tx_full, in_tx;
+    bool rx_moved;              /* the driver has read from the classic ring since it was last told */
     uint8_t segment[TX_MAX];
 } Rtl8139;
 
@@ -366,12 +367,19 @@ static void rtl_writable(void *opaque)
     tx_run(s);
 }
 
+static bool more_to_read(const Rtl8139 *s)
+{
+    return !(r16(s, R_CPCR) & CPCR_RX) && ring_used(s);
+}
+
 static void run_again(void *opaque)
 {
     Rtl8139 *s = opaque;
 
     tx_run(s);
     net_port_ready(s->nic.port);
+    if (more_to_read(s))
+        cause(s, ISR_ROK);
 }
 
 static void dump_tally(Rtl8139 *s)
@@ -473,7 +481,7 @@ static void soft_reset(Rtl8139 *s)
     R8(s, R_TPPOLL) = 0;
     s->tx_cur = s->cp_rx = s->cp_tx[0] = s->cp_tx[1] = 0;
     s->tx_len = 0;
-    s->tx_full = false;
+    s->tx_full = s->rx_moved = false;
     s->timer_base = device_now(&s->pci.dev);
     timer_del(&s->again);
     rtl_update(s);
@@ -525,10 +533,29 @@ static void wrote_poll(Rtl8139 *s, uint32_t old, uint32_t v)
     tx_run(s);
 }
 
+/*
+ * A driver that acknowledges with frames left in the ring may rely on the next frame to come back to them,
+ * and behind a full ring none comes: it is told again. At once while it reads and frames wait; else by the
+ * clock, since one that acknowledges before it reads would never leave its handler.
+ */
 static void wrote_isr(Rtl8139 *s, uint32_t old, uint32_t v)
 {
     st16_le(s->reg + R_ISR, old & ~v);
     rtl_update(s);
+    net_port_ready(s->nic.port);
+    if (!(v & ISR_ROK) || !more_to_read(s))
+        return;
+    if (s->rx_moved && !g_queue_is_empty(&s->nic.port->queue)) {
+        s->rx_moved = false;
+        cause(s, ISR_ROK);
+    } else if (!timer_active(&s->again)) {
+        timer_set(&s->again, device_now(&s->pci.dev) + RETRY_NS);
+    }
+}
+
+static void wrote_capr(Rtl8139 *s, uint32_t old, uint32_t v)
+{
+    s->rx_moved = true;
     net_port_ready(s->nic.port);
 }
 
@@ -587,7 +614,7 @@ static const struct RegRow {
     { R_TSD + 8, 4, false, false, 0xffffffff, wrote_send }, { R_TSD + 12, 4, false, false, 0xffffffff, wrote_send },
     { R_TSAD, 4, false, false, 0xffffffff }, { R_TSAD + 4, 4, false, false, 0xffffffff },
     { R_TSAD + 8, 4, false, false, 0xffffffff }, { R_TSAD + 12, 4, false, false, 0xffffffff },
-    { R_RBSTART, 4, false, false, 0xffffffff }, { R_CAPR, 2, false, false, 0xffff, wrote_ready },
+    { R_RBSTART, 4, false, false, 0xffffffff }, { R_CAPR, 2, false, false, 0xffff, wrote_capr },
     { R_IMR, 2, false, false, 0xffff, wrote_ready }, { R_ISR, 2, false, true, 0xffff, wrote_isr },
     { R_TCR, 4, false, false, 0x030707f0 }, { R_RCR, 4, false, false, 0x0f07ffff, wrote_rcr },
     { R_TCTR, 4, false, false, 0xffffffff, wrote_timer }, { R_MPC, 4, false, false, 0xffffffff, wrote_mpc },
@@ -725,7 +752,7 @@ static bool rtl_loaded(void *opaque, GError **err)
     if (s->tx_cur >= TX_BUFFERS || s->cp_rx >= RING_MAX || s->cp_tx[0] >= RING_MAX || s->cp_tx[1] >= RING_MAX ||
         s->tx_len > TX_MAX - 4)
         return err_set(err, "rtl8139: impossible ring position");
-    s->tx_full = s->in_tx = false;
+    s->tx_full = s->in_tx = s->rx_moved = false;
     timer_set(&s->again, device_now(&s->pci.dev) + 1);
     rtl_update(s);
     return true;
