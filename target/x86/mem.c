@@ -113,14 +113,24 @@ static uint64_t next_page(const X86Cpu *c, uint64_t va, unsigned bytes)
     return c->mode & MODE_CS64 ? va + bytes : (uint32_t)(va + bytes);
 }
 
-/* Bank TLB_N: user accesses under EFLAGS.AC. */
-static unsigned real_bank(X86Cpu *c, uint64_t va, unsigned size, unsigned bank)
+/* What an operand of size bytes must be a multiple of under alignment checks (SDM vol. 3, table 6-7; vectors as AMD has it). */
+static unsigned natural_alignment(unsigned size)
 {
-    if (bank != TLB_N)
-        return bank;
-    if ((size & (size - 1)) == 0 && (va & (size - 1)))
+    switch (size) {
+    case 2: case 4: case 8: case 16: return size;
+    case 32: return 16;
+    case 10: return 8;                      /* 80-bit numbers */
+    case 28: case 108: return 4;            /* x87 state of 32-bit code */
+    case 14: case 94: return 2;
+    default: return 1;
+    }
+}
+
+/* Bank TLB_N: user accesses under EFLAGS.AC. */
+static void check_alignment(X86Cpu *c, uint64_t va, unsigned size, unsigned bank)
+{
+    if (bank == TLB_N && (va & (natural_alignment(size) - 1)))
         x86_raise_err(c, EXC_AC, 0);
-    return TLB_N;
 }
 
 uint64_t x86_ld_slow(X86Cpu *c, uint64_t va, unsigned size, unsigned bank)
@@ -129,7 +139,7 @@ uint64_t x86_ld_slow(X86Cpu *c, uint64_t va, unsigned size, unsigned bank)
     MemRef r, r2;
     uint64_t va2;
 
-    bank = real_bank(c, va, size, bank);
+    check_alignment(c, va, size, bank);
     r = x86_mem_ref(c, va, ACC_R, bank);
     if (size <= first)
         return ref_load(c, &r, va, size);
@@ -144,7 +154,7 @@ void x86_st_slow(X86Cpu *c, uint64_t va, uint64_t val, unsigned size, unsigned b
     MemRef r, r2;
     uint64_t va2;
 
-    bank = real_bank(c, va, size, bank);
+    check_alignment(c, va, size, bank);
     r = x86_mem_ref(c, va, ACC_W, bank);
     if (size <= first) {
         ref_store(c, &r, va, val, size, bank);
@@ -158,6 +168,7 @@ void x86_st_slow(X86Cpu *c, uint64_t va, uint64_t val, unsigned size, unsigned b
 
 static void probe(X86Cpu *c, uint64_t va, unsigned len, unsigned bank, MmuAccess acc)
 {
+    check_alignment(c, va, len, bank);
     while (len) {
         unsigned n = MIN(len, TLB_PAGE - (unsigned)(va & 0xfff));
         const TlbEntry *e = &c->tlb[bank][tlb_index(va)];
@@ -177,6 +188,7 @@ void x86_ld_bytes(X86Cpu *c, uint64_t va, void *buf, unsigned len, unsigned bank
 {
     uint8_t *out = buf;
 
+    check_alignment(c, va, len, bank);
     if ((va & 0xfff) + len > TLB_PAGE)
         probe(c, va, len, bank, ACC_R);
     while (len) {
@@ -201,6 +213,7 @@ void x86_st_bytes(X86Cpu *c, uint64_t va, const void *buf, unsigned len, unsigne
 {
     const uint8_t *in = buf;
 
+    check_alignment(c, va, len, bank);
     if ((va & 0xfff) + len > TLB_PAGE)
         probe(c, va, len, bank, ACC_W);
     while (len) {
@@ -254,7 +267,7 @@ void *x86_host_rmw(X86Cpu *c, uint64_t va, unsigned size, unsigned bank)
     MemRef r;
 
     c->mmu->rmw = (MemRef) { 0 };
-    bank = real_bank(c, va, size, bank);
+    check_alignment(c, va, size, bank);
     if ((va & 0xfff) + size > TLB_PAGE)
         return NULL;
     r = x86_mem_ref(c, va, ACC_W, bank);

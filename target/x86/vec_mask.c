@@ -43,6 +43,8 @@ static uint64_t element_va(X86Cpu *c, const X86Insn *i, unsigned k, unsigned siz
 
     return x86_lin(c, i->seg, i->adsize == 8 ? off : (uint32_t)off, size, write);
 }
+/* Elements are not subject to alignment checks. */
+static unsigned element_bank(const X86Cpu *c) { return c->data_bank == TLB_N ? TLB_U : c->data_bank; }
 static bool mask_bit(const X86Vec *m, unsigned k, unsigned size)
 {
     return m->b[k * size + size - 1] >> 7;
@@ -51,34 +53,34 @@ VEC_INLINE void mask_load(X86Cpu *c, const X86Insn *i, unsigned size, unsigned n
 {
     const X86Vec *m = &c->vec[i->vvvv];
     X86Vec r = { .q = { 0 } };
-    unsigned k;
+    unsigned bank = element_bank(c), k;
 
     for (k = 0; k < n / size; k++) {
         if (!mask_bit(m, k, size))
             continue;
         if (size == 4)
-            r.d[k] = x86_ld32(c, element_va(c, i, k, 4, false));
+            r.d[k] = x86_ldb32(c, element_va(c, i, k, 4, false), bank);
         else
-            r.q[k] = x86_ld64(c, element_va(c, i, k, 8, false));
+            r.q[k] = x86_ldb64(c, element_va(c, i, k, 8, false), bank);
     }
     vec_put_vex(&c->vec[i->reg], &r, n);
 }
 VEC_INLINE void mask_store(X86Cpu *c, const X86Insn *i, unsigned size, unsigned n)
 {
     const X86Vec *m = &c->vec[i->vvvv], *v = &c->vec[i->reg];
-    unsigned k;
+    unsigned bank = element_bank(c), k;
 
     for (k = 0; k < n / size; k++) {
         if (mask_bit(m, k, size))
-            x86_probe_w(c, element_va(c, i, k, size, true), size, c->data_bank);
+            x86_probe_w(c, element_va(c, i, k, size, true), size, bank);
     }
     for (k = 0; k < n / size; k++) {
         if (!mask_bit(m, k, size))
             continue;
         if (size == 4)
-            x86_st32(c, element_va(c, i, k, 4, true), v->d[k]);
+            x86_stb32(c, element_va(c, i, k, 4, true), v->d[k], bank);
         else
-            x86_st64(c, element_va(c, i, k, 8, true), v->q[k]);
+            x86_stb64(c, element_va(c, i, k, 8, true), v->q[k], bank);
     }
 }
 #define MASK_MOVES(name, size)                                                  \
@@ -97,7 +99,7 @@ MASK_MOVES(vmaskmovpd, 8)
  */
 VEC_INLINE void gather(X86Cpu *c, const X86Insn *i, unsigned es, unsigned is)
 {
-    unsigned count = (i->flags & INSN_VL256 ? 32 : 16) / (es > is ? es : is), k;
+    unsigned count = (i->flags & INSN_VL256 ? 32 : 16) / (es > is ? es : is), bank = element_bank(c), k;
     X86Vec *d = &c->vec[i->reg], *m = &c->vec[i->vvvv], *x = &c->vec[i->index];
     uint64_t base = (int64_t)i->disp;
 
@@ -113,9 +115,9 @@ VEC_INLINE void gather(X86Cpu *c, const X86Insn *i, unsigned es, unsigned is)
             uint64_t va = x86_lin(c, i->seg, i->adsize == 8 ? off : (uint32_t)off, es, false);
 
             if (es == 4)
-                d->d[k] = x86_ld32(c, va);
+                d->d[k] = x86_ldb32(c, va, bank);
             else
-                d->q[k] = x86_ld64(c, va);
+                d->q[k] = x86_ldb64(c, va, bank);
         }
         if (es == 4)
             m->d[k] = 0;

@@ -37,6 +37,7 @@ typedef struct DtCase {
     uint16_t code_off, len;     /* where in the code pages; bytes without the int3 */
     uint8_t n;                  /* instructions */
     bool compat;                /* 32-bit code */
+    bool masks;                 /* an instruction stores MXCSR_MASK */
     uint16_t at[DT_MAX_INSNS];  /* offset of each instruction */
     uint16_t row[DT_MAX_INSNS];
     uint8_t jump[DT_MAX_INSNS]; /* a branch: index of the instruction it goes to (n: the end); else 0 */
@@ -57,8 +58,7 @@ typedef struct DtOptions {
     unsigned max_insns;
     const char *classes;        /* of "int x87 mmx sse avx", comma separated; NULL: all */
     const char *only;           /* mnemonic prefix, or NULL */
-    bool align;                 /* EFLAGS.AC set now and then: the order of #AC and #PF is not modelled */
-    bool no_pointers;           /* nothing that shows x87 instruction pointers: generated code has the host's */
+    bool align;                 /* EFLAGS.AC set now and then */
     bool jumps;                 /* forward branches between the others */
     bool compat;                /* 32-bit code now and then */
     bool always_compat;
@@ -81,6 +81,8 @@ uint32_t dt_undefined_flags(const DtCase *k, unsigned i);
 
 /* Inexact ones: they end a sequence. */
 extern const char *const dt_x87_functions[], *const dt_approximations[];
+/* They store MXCSR_MASK, which processors have in different values. */
+extern const char *const dt_mask_stores[];
 /* Is this an instruction that user code can run without leaving the case? */
 bool dt_gen_safe(const char *mnemonic);
 

@@ -137,6 +137,8 @@ static const char *const never[] = {    /* leave user mode, or depend on what is
 };
 
 const char *const dt_x87_functions[] = { "f2xm1", "fyl2x", "fyl2xp1", "fpatan", "fsin", "fcos", "fsincos", "fptan", NULL };
+/* These store MXCSR_MASK, in which AMD has bit 17. */
+const char *const dt_mask_stores[] = { "fxsave", "xsave", "xsavec", "xsaveopt", NULL };
 const char *const dt_approximations[] = { "rcpps", "rcpss", "rsqrtps", "rsqrtss", "vrcpps", "vrcpss", "vrsqrtps", "vrsqrtss", NULL };
 
 static const char *class_of(const X86Row *r)
@@ -151,8 +153,6 @@ static bool row_wanted(const DtGen *g, const X86Row *r)
     if (r->cls & (CL_PRIV | CL_IO | CL_BR) || g_strv_contains(never, r->mnemonic))
         return false;
     if (!x86_model_has(g->model, r->feat))
-        return false;
-    if (g->o.no_pointers && (!strcmp(r->mnemonic, "fnsave") || !strcmp(r->mnemonic, "fnstenv")))
         return false;
     for (n = 0; n < 4; n++) {
         unsigned k = x86_opnds[r->ops[n]].kind;
@@ -583,6 +583,35 @@ static bool raw_case(DtGen *g, DtCase *k)
     return false;
 }
 
+/* Might it bring a stored MXCSR_MASK into a register, or make another value of it? Restores skip that field. */
+static bool shows_memory(const X86Row *r, const X86Insn *i)
+{
+    static const char *const skip[] = { "fxrstor", "xrstor", NULL };
+
+    if (g_strv_contains(skip, r->mnemonic) || g_strv_contains(dt_mask_stores, r->mnemonic))
+        return false;
+    if (r->cls & (CL_STR | CL_STACK) || !strcmp(r->mnemonic, "xlatb"))
+        return true;
+    if (i->is_reg || r->lim & LIM_NOSEGLIM)
+        return false;
+    switch (x86_opnds[r->ops[0]].kind) {
+    case OK_RM: case OK_M: case OK_XRM: case OK_MMXRM: case OK_MOFFS: return !(r->cls & CL_W);
+    default: return true;
+    }
+}
+
+/* What hosts do in their own ways. */
+static bool differs_by_host(const DtCase *k, const X86Row *r, const X86Insn *i)
+{
+    static const char *const by_word[] = { "shld", "shrd", NULL };
+
+    if (i->opsize == 2 && g_strv_contains(by_word, r->mnemonic))
+        return true;                            /* counts above 16 are undefined */
+    if (i->opsize == 2 && !i->is_reg && !strcmp(r->mnemonic, "movsxd"))
+        return true;                            /* AMD reads 32 bits, Intel 16 */
+    return k->masks && shows_memory(r, i);
+}
+
 bool dt_gen_case(DtGen *g, uint64_t n, DtCase *k)
 {
     uint32_t undefined = 0;
@@ -614,8 +643,8 @@ bool dt_gen_case(DtGen *g, uint64_t n, DtCase *k)
                        MODE_PE | MODE_LMA | MODE_CS64 | MODE_SS32 | MODE_FLAT | 3, g->model, &i) != DECODE_OK || i.len != e.n)
             continue;
         r = &x86_rows[i.row];                   /* prefixes may have made it another one */
-        if (i.opsize == 2 && (!strcmp(r->mnemonic, "shld") || !strcmp(r->mnemonic, "shrd")))
-            continue;                           /* counts above 16 are undefined */
+        if (!jump && differs_by_host(k, r, &i))
+            continue;
         undefined = dt_undefined_flags(k, k->n);
         if ((!jump && !row_wanted(g, r)) || !flags_fit(r, undefined))
             continue;
@@ -625,6 +654,7 @@ bool dt_gen_case(DtGen *g, uint64_t n, DtCase *k)
         k->row[k->n++] = i.row;
         memcpy(k->code + k->len, e.b, e.n);
         k->len += e.n;
+        k->masks |= g_strv_contains(dt_mask_stores, r->mnemonic);
         if (g_strv_contains(dt_x87_functions, r->mnemonic) || g_strv_contains(dt_approximations, r->mnemonic))
             break;
     }
