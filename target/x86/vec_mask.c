@@ -12,7 +12,8 @@ static void mask_bytes(X86Cpu *c, const X86Insn *i, const uint8_t *v, const uint
     uint64_t va = x86_lin(c, i->seg, off, n, true);
     unsigned k;
 
-    x86_probe_w(c, va, n, c->data_bank);
+    for (k = 0; k < n; k += 8)  /* halves: that is also what alignment checks ask for */
+        x86_probe_w(c, va + k, 8, c->data_bank);
     for (k = 0; k < n; k++) {
         if (mask[k] >> 7)
             x86_st8(c, va + k, v[k]);
