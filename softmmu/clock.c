@@ -163,17 +163,36 @@ int64_t clocks_next_ns(Clocks *c)
     return best;
 }
 
+/* The earliest deadline of any kind on the host's monotonic clock, INT64_MAX: none. */
+static int64_t next_monotonic(Clocks *c)
+{
+    int64_t best = INT64_MAX;
+
+    for (int k = 0; k < CLOCK_KINDS; k++) {
+        int64_t at;
+
+        if (!c->heap[k]->len || (k == CLOCK_VM && atomic_load(&c->vm_frozen) >= 0))
+            continue;
+        at = MIN(heap_at(c->heap[k], 0)->deadline, INT64_MAX / 4);
+        if (k == CLOCK_VM)
+            at -= atomic_load(&c->vm_offset);
+        else if (k == CLOCK_HOST)
+            at += host_ns(CLOCK_MONOTONIC) - host_ns(CLOCK_REALTIME);
+        best = MIN(best, MAX(at, 1));
+    }
+    return best;
+}
+
 /* Sets the timerfd to the earliest deadline; a later one than armed costs one early wake-up
    instead of a system call for each change. */
 static void clocks_arm(Clocks *c, bool exact)
 {
     struct itimerspec its = { 0 };
-    int64_t left, when;
+    int64_t when;
 
     if (c->fd < 0)
         return;
-    left = clocks_next_ns(c);
-    when = left < 0 ? INT64_MAX : host_ns(CLOCK_MONOTONIC) + MIN(left, INT64_MAX / 4);
+    when = next_monotonic(c);
     if (exact ? when == c->armed : when >= c->armed)
         return;
     c->armed = when;
@@ -357,6 +376,7 @@ void clocks_attach(Clocks *c)
     ((ClockSource *)c->source)->clocks = c;
     ((ClockSource *)c->source)->tag = g_source_add_unix_fd(c->source, c->fd, G_IO_IN);
     g_source_set_priority(c->source, G_PRIORITY_DEFAULT);
+    g_source_set_can_recurse(c->source, true);  /* else GLib takes the descriptor out and wakes itself up each time */
     g_source_attach(c->source, NULL);
     clocks_arm(c, true);
 }

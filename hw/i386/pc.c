@@ -165,8 +165,7 @@ static bool create_timers(Pc *pc, GError **err)
         for (int n = 0; n < HPET_PINS; n++)
             gsi[n] = n == 2 && pc->gsi[0].ioapic.fn ? pc->gsi[0].ioapic : gsi_line(pc, n);
         hpet_connect(pc->hpet, gsi);
-        if (irqchip_mode(pc->machine) == IRQCHIP_ON)
-            hpet_connect_replacing(pc->hpet, (IrqLine) { pit_replaced, pc, 0 });
+        hpet_connect_replacing(pc->hpet, (IrqLine) { pit_replaced, pc, 0 });
         irq0 = hpet_legacy_input(pc->hpet, 0);
         irq8 = hpet_legacy_input(pc->hpet, 1);
     }

@@ -34,6 +34,7 @@ typedef struct Hpet {
     int64_t started;            /* vm ns at which the counter would have been 0 */
     HpetTimer t[TIMERS];
     bool legacy_level[2];       /* PIT and clock lines */
+    int64_t silent[TIMERS];     /* cache: vm ns of the next match of a comparator that only counts, 0: none */
     uint32_t driven;            /* cache: level of each gsi */
 } Hpet;
 
@@ -91,17 +92,48 @@ static uint64_t ticks_left(const Hpet *s, const HpetTimer *t)
     return (int64_t)left < 0 && (int64_t)left > -(int64_t)(NS_PER_SEC / TICK_NS) ? 0 : left;
 }
 
+/* A periodic comparator whose edges nobody hears (guests leave one so after start-up): it needs no host
+   timer, its compare value is computed when somebody looks. */
+static bool is_silent(const HpetTimer *t)
+{
+    return (t->config & TC_PERIODIC) && !(t->config & (TC_ENABLE | TC_LEVEL)) && t->period &&
+           t->period < FAR_FUTURE / TICK_NS / 2;
+}
+
+static void catch_up_silent(Hpet *s)
+{
+    for (unsigned n = 0; n < TIMERS; n++) {
+        HpetTimer *t = &s->t[n];
+        int64_t late = device_now(&s->dev) - s->silent[n];
+        uint64_t ticks;
+
+        if (!s->silent[n] || late < 0)
+            continue;
+        ticks = ((uint64_t)late / TICK_NS / t->period + 1) * t->period;
+        t->compare += ticks;
+        if (is_32bit(t))
+            t->compare = (uint32_t)t->compare;
+        s->silent[n] += (int64_t)ticks * TICK_NS;
+    }
+}
+
 static void arm(Hpet *s, unsigned n, bool late)
 {
     HpetTimer *t = &s->t[n];
     int64_t now = device_now(&s->dev), at;
     uint64_t left = ticks_left(s, t);
 
+    s->silent[n] = 0;
     if (!running(s)) {
         timer_set(&s->host[n], 0);
         return;
     }
     at = left > (uint64_t)(FAR_FUTURE - now) / TICK_NS ? FAR_FUTURE : now + (int64_t)left * TICK_NS;
+    if (is_silent(t) && at < FAR_FUTURE) {
+        s->silent[n] = at - (now - s->started) % TICK_NS;       /* where the counter ticks */
+        timer_set(&s->host[n], 0);
+        return;
+    }
     if (late && at < now + MIN_PERIOD_NS)
         at = now + MIN_PERIOD_NS;
     timer_set(&s->host[n], MAX(at, 1));
@@ -183,7 +215,10 @@ static uint64_t register_read(const Hpet *s, unsigned reg)
 
 static uint64_t hpet_read(void *opaque, uint64_t off, unsigned size)
 {
-    uint64_t val = register_read(opaque, off & ~7u);
+    uint64_t val;
+
+    catch_up_silent(opaque);
+    val = register_read(opaque, off & ~7u);
 
     return size == 8 ? val : (uint32_t)(val >> (off & 4) * 8);
 }
@@ -260,10 +295,12 @@ static void hpet_write(void *opaque, uint64_t off, uint64_t val, unsigned size)
 {
     Hpet *s = opaque;
     unsigned reg = off & ~7u;
-    uint64_t old = reg == R_STATUS ? 0 : register_read(s, reg);
+    uint64_t old;
     bool compare = reg >= R_TIMER && reg % TIMER_STRIDE == T_COMPARE;
 
     trace(hpet_write, "off=%#x val=%#llx size=%u", (unsigned)off, (unsigned long long)val, size);
+    catch_up_silent(s);
+    old = reg == R_STATUS ? 0 : register_read(s, reg);
     if (size == 4 && (off & 4) && compare && reg < R_TIMER + TIMERS * TIMER_STRIDE &&
         is_32bit(&s->t[(reg - R_TIMER) / TIMER_STRIDE]))
         return;
@@ -306,8 +343,14 @@ static void hpet_reset(Device *dev)
     for (unsigned n = 0; n < TIMERS; n++) {
         s->t[n] = (HpetTimer) { .compare = UINT64_MAX };
         timer_set(&s->host[n], 0);
+        s->silent[n] = 0;
     }
     hpet_update(s);
+}
+
+static void hpet_saving(void *opaque)
+{
+    catch_up_silent(opaque);
 }
 
 static bool hpet_realize(Device *dev, GError **err)
@@ -356,7 +399,7 @@ const DeviceClass hpet_class = {
     .realize = hpet_realize, .unrealize = hpet_unrealize, .reset = hpet_reset,
     .props = (const PropDesc[]) {
         PROP_U32(Hpet, intcap, 4, "bit map of I/O APIC inputs the comparators may use"), PROP_END },
-    .state = &(const StateDesc) { .version = 1, .loaded = hpet_loaded,
+    .state = &(const StateDesc) { .version = 1, .saving = hpet_saving, .loaded = hpet_loaded,
         .fields = (const StateField[]) {
             STATE_U64(Hpet, config), STATE_U64(Hpet, status), STATE_U64(Hpet, counter), STATE_I64(Hpet, started),
             STATE_STRUCTS(Hpet, t, &timer_state), STATE_F_(Hpet, legacy_level, STATE_BOOL, 1, 2), STATE_END } },

@@ -228,17 +228,6 @@ static void run_state_changed(void *opaque, MachineEvent ev, const char *detail)
     }
 }
 
-void i8254_set_irq_off(Device *dev, bool off)
-{
-    I8254 *s = (I8254 *)dev;
-
-    if (s->irq_off == off)
-        return;
-    fetch(s);
-    s->irq_off = off;
-    hand_over(s);
-}
-
 /* --- the chip --- */
 
 static void i8254_update(I8254 *s)
@@ -253,7 +242,18 @@ static void i8254_update(I8254 *s)
     /* In the periodic modes the line rests high and the timer makes the edges. */
     irq_set(&s->irq, one_shot(c) ? output_level(s, c) : c->loaded);
     s->next_edge = next_edge(s, now);
-    timer_set(&s->timer, s->next_edge);
+    timer_set(&s->timer, s->irq_off ? 0 : s->next_edge);        /* nobody hears the edges: nothing to wake up for */
+}
+
+void i8254_set_irq_off(Device *dev, bool off)
+{
+    I8254 *s = (I8254 *)dev;
+
+    if (s->irq_off == off)
+        return;
+    fetch(s);
+    s->irq_off = off;
+    i8254_update(s);
 }
 
 static void i8254_expire(void *opaque)

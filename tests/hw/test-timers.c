@@ -337,6 +337,29 @@ static void hpet_level_interrupt_holds_until_cleared(void)
     bench_free(b);
 }
 
+/* Guests leave a periodic comparator running with its interrupt off: it keeps its phase and wakes nobody up. */
+static void hpet_silent_comparator_needs_no_timer(void)
+{
+    Watch w[HPET_PINS];
+    Bench *b = hpet_new(w);
+
+    bench_st(b, HPET_BASE + 0x100, 8, 1 << 2 | 1 << 3 | 1 << 6 | 1 << 8 | 2 << 9);
+    bench_st(b, HPET_BASE + 0x108, 8, 30000);                   /* 0.3 ms */
+    bench_st(b, HPET_BASE + 0x108, 8, 70000);                   /* then each 0.7 ms */
+    bench_st(b, HPET_BASE + 0x10, 8, 1);
+    bench_step_ms(b, 2);
+    g_assert_cmpuint(w[2].edges, ==, 3);
+    bench_st(b, HPET_BASE + 0x100, 8, 1 << 3 | 1 << 8 | 2 << 9);
+    g_assert_cmpint(clocks_next_ns(b->m->clocks), ==, -1);
+    bench_step_ms(b, 100000);                                   /* more than the 43 s of 32 bits */
+    g_assert_cmpuint(bench_ld(b, HPET_BASE + 0x108, 4), ==, (uint32_t)(30000 + (100002ull * 100000 - 30000) / 70000 * 70000 + 70000));
+    g_assert_cmpuint(w[2].edges, ==, 3);
+    bench_st(b, HPET_BASE + 0x100, 8, 1 << 2 | 1 << 3 | 1 << 8 | 2 << 9);
+    bench_step_ms(b, 7);
+    g_assert_cmpuint(w[2].edges, ==, 13);
+    bench_free(b);
+}
+
 /* Routes beyond the wired inputs, tiny periods, every register: no effect outside, no flood. */
 static void hpet_hostile_values_do_nothing_bad(void)
 {
@@ -445,6 +468,7 @@ int main(int argc, char **argv)
     T(hpet_one_shot_and_periodic);
     T(hpet_legacy_mode_blocks_the_old_timers);
     T(hpet_level_interrupt_holds_until_cleared);
+    T(hpet_silent_comparator_needs_no_timer);
     T(hpet_hostile_values_do_nothing_bad);
     T(pm_timer_runs_at_its_rate);
     T(pm_power_button_raises_the_sci);
