@@ -110,6 +110,11 @@ void console_damage(Console *con, int x, int y, int w, int h)
         pixman_region32_union_rect(&con->damage, &con->damage, x1, y1, x2 - x1, y2 - y1);
 }
 
+void console_blinked(Console *con)
+{
+    con->blinked = true;
+}
+
 void console_set_text(Console *con, int cols, int rows, const ConsoleCell *cells, int cursor_x, int cursor_y,
                       bool cursor_on)
 {

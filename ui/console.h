@@ -48,6 +48,7 @@ void console_set_surface(Console *con, pixman_image_t *surface);
 /* Makes or keeps a w x h x8r8g8b8 surface of its own; true if it is a new one. Sizes are clamped to 1..16384. */
 bool console_resize(Console *con, int w, int h);
 void console_damage(Console *con, int x, int y, int w, int h);  /* clipped to the surface */
+void console_blinked(Console *con);      /* this time it is only blinking: no reason to look more often */
 /* Text mode: the whole grid (copied; only differences are passed on). cols 0: no text (graphics). */
 void console_set_text(Console *con, int cols, int rows, const ConsoleCell *cells, int cursor_x, int cursor_y,
                       bool cursor_on);

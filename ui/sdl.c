@@ -4,7 +4,7 @@
  * The picture is drawn into the window's own surface with pixman: unchanged areas cost nothing and no
  * GPU is needed. Whole-number scales are sharp, others smooth. Key combinations start with the grab
  * modifiers (Ctrl-Alt): docs/display.md lists them. Events come when the connection to the X server
- * is readable; other window systems are polled, faster while the user does something. Sizes are
+ * is readable or drawing read them; other window systems are polled, faster while the user does something. Sizes are
  * pixels of the window's surface; SDL's pointer coordinates may be coarser (high density screens).
  */
 #include "ui/sdl_fd.h"
@@ -43,6 +43,7 @@ typedef struct SdlDisplay {
 } SdlDisplay;
 
 static void set_notice(SdlDisplay *s, const char *text);
+static bool take_events(SdlDisplay *s);
 
 /* ---- geometry ---- */
 
@@ -400,7 +401,8 @@ static void set_title(SdlDisplay *s)
     title = g_strdup_printf("%s%s%s%s%s", what, console_index(s->con) > 0 ? " - " : "",
                             console_index(s->con) > 0 ? console_label(s->con) : "", notice ? " - " : "",
                             notice ? s->notice : s->grabbed ? " - Ctrl-Alt-G frees the mouse" : "");
-    SDL_SetWindowTitle(s->window, title);
+    if (g_strcmp0(title, SDL_GetWindowTitle(s->window)) != 0)
+        SDL_SetWindowTitle(s->window, title);
 }
 
 static void set_notice(SdlDisplay *s, const char *text)
@@ -414,6 +416,7 @@ static void set_notice(SdlDisplay *s, const char *text)
 static gboolean title_tick(gpointer opaque)
 {
     set_title(opaque);
+    (void)take_events(opaque);          /* whatever neither the descriptor nor a queue told of */
     return G_SOURCE_CONTINUE;
 }
 
@@ -508,37 +511,79 @@ static bool take_events(SdlDisplay *s)
     return n > 0;
 }
 
-static gboolean on_x_readable(gint fd, GIOCondition cond, gpointer opaque)
+static gboolean poll_events(gpointer opaque);
+
+/* For some time after an event SDL wants to be called again (a change of focus is believed late); window
+   systems without a descriptor are always polled. */
+static void poll_soon(SdlDisplay *s, bool event)
 {
-    take_events(opaque);
-    return !(cond & (G_IO_HUP | G_IO_ERR));
+    int64_t now = g_get_monotonic_time();
+    bool busy;
+    int ms;
+
+    if (event)
+        s->last_event_us = now;
+    busy = now - s->last_event_us < POLL_BUSY_MS * 1000;
+    ms = s->x_source ? (busy ? POLL_IDLE_MS : 0) : busy ? POLL_MS : POLL_IDLE_MS;
+    if (ms == s->poll_ms)
+        return;
+    if (s->poll)
+        g_source_remove(s->poll);
+    s->poll = ms ? g_timeout_add(ms, poll_events, s) : 0;
+    s->poll_ms = ms;
 }
 
 static gboolean poll_events(gpointer opaque)
 {
     SdlDisplay *s = opaque;
-    int64_t now = g_get_monotonic_time();
-    int ms;
+    guint me = s->poll;
 
-    if (take_events(s))
-        s->last_event_us = now;
-    ms = !s->x_source && now - s->last_event_us < POLL_BUSY_MS * 1000 ? POLL_MS : POLL_IDLE_MS;
-    if (ms == s->poll_ms)
-        return G_SOURCE_CONTINUE;
-    s->poll_ms = ms;
-    s->poll = g_timeout_add(ms, poll_events, s);
-    return G_SOURCE_REMOVE;
+    poll_soon(s, take_events(s));
+    return s->poll == me;
 }
 
-/* Events may already be in SDL's queue when the connection has nothing to read: the slow poll stays. */
+typedef struct EventSource {
+    GSource source;
+    SdlDisplay *s;
+    gpointer tag;
+} EventSource;
+
+static gboolean events_prepare(GSource *source, gint *timeout)
+{
+    *timeout = -1;
+    return sdl_events_waiting(((EventSource *)source)->s->window);
+}
+
+static gboolean events_check(GSource *source)
+{
+    EventSource *e = (EventSource *)source;
+
+    return g_source_query_unix_fd(source, e->tag) || sdl_events_waiting(e->s->window);
+}
+
+static gboolean events_dispatch(GSource *source, GSourceFunc fn, gpointer data)
+{
+    EventSource *e = (EventSource *)source;
+
+    poll_soon(e->s, take_events(e->s));
+    return !(g_source_query_unix_fd(source, e->tag) & (G_IO_HUP | G_IO_ERR));
+}
+
 static void start_polling(SdlDisplay *s)
 {
+    static GSourceFuncs funcs = { .prepare = events_prepare, .check = events_check, .dispatch = events_dispatch };
     int fd = sdl_event_fd(s->window);
 
-    if (fd >= 0)
-        s->x_source = g_unix_fd_add(fd, G_IO_IN | G_IO_HUP | G_IO_ERR, on_x_readable, s);
-    s->poll_ms = s->x_source ? POLL_IDLE_MS : POLL_MS;
-    s->poll = g_timeout_add(s->poll_ms, poll_events, s);
+    if (fd >= 0) {
+        GSource *source = g_source_new(&funcs, sizeof(EventSource));
+
+        ((EventSource *)source)->s = s;
+        ((EventSource *)source)->tag = g_source_add_unix_fd(source, fd, G_IO_IN | G_IO_HUP | G_IO_ERR);
+        g_source_set_can_recurse(source, true);     /* else GLib wakes itself up after each event */
+        s->x_source = g_source_attach(source, NULL);
+        g_source_unref(source);
+    }
+    poll_soon(s, true);
 }
 
 static void sdl_consoles_changed(void *opaque)
@@ -557,7 +602,8 @@ static void sdl_close(void *opaque)
 {
     SdlDisplay *s = opaque;
 
-    g_source_remove(s->poll);
+    if (s->poll)
+        g_source_remove(s->poll);
     if (s->x_source)
         g_source_remove(s->x_source);
     g_source_remove(s->title_timer);

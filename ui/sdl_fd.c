@@ -1,4 +1,4 @@
-/* sdl_fd: the file descriptor on which a window's events arrive. Apart, because Xlib has a KeyCode of its own. */
+/* sdl_fd: where a window's events arrive: a file descriptor and two queues. Apart, because Xlib has a KeyCode of its own. */
 #include "ui/sdl_fd.h"
 
 #include <SDL.h>
@@ -14,4 +14,18 @@ int sdl_event_fd(void *window)
         return ConnectionNumber(info.info.x11.display);
 #endif
     return -1;
+}
+
+bool sdl_events_waiting(void *window)
+{
+    SDL_SysWMinfo info;
+
+    if (SDL_HasEvents(SDL_FIRSTEVENT, SDL_LASTEVENT))
+        return true;
+    SDL_VERSION(&info.version);
+#if defined(SDL_VIDEO_DRIVER_X11)
+    if (SDL_GetWindowWMInfo(window, &info) && info.subsystem == SDL_SYSWM_X11)
+        return QLength(info.info.x11.display) > 0;
+#endif
+    return false;
 }

@@ -81,7 +81,7 @@ static void flush_to(DisplayListener *dl, Console *con)
     }
 }
 
-/* Hands what changed to everybody who watches; true if there was anything. */
+/* Hands what changed to everybody who watches; true if there was anything but blinking. */
 static bool flush_console(Ui *ui, Console *con)
 {
     bool changed = con->resized || con->text_dirty || con->cursor_dirty ||
@@ -96,7 +96,8 @@ static bool flush_console(Ui *ui, Console *con)
                 dl->needs_all = false;
         }
     }
-    con->resized = con->text_dirty = con->cursor_dirty = false;
+    changed &= con->resized || con->cursor_dirty || !con->blinked;
+    con->resized = con->text_dirty = con->cursor_dirty = con->blinked = false;
     pixman_region32_clear(&con->damage);
     return changed;
 }

@@ -15,6 +15,7 @@ struct Console {
     bool own_surface;           /* made by console_resize */
     pixman_region32_t damage;   /* since the last flush to listeners */
     bool resized, text_dirty, cursor_dirty;
+    bool blinked;               /* all of it is blinking */
     int cols, rows, text_x, text_y;
     bool text_cursor;
     ConsoleCell *cells;

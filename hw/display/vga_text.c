@@ -202,6 +202,8 @@ void vga_draw_text(Vga *v, bool memory_changed)
         return;
     if (!grow(v, rows * (m->cols + 1)))
         return;
+    if (!memory_changed && !moved)
+        console_blinked(v->con);
     if ((memory_changed && load_fonts(v)) || moved)
         memset(v->cache.cells, 0xff, v->cache.cells_len * sizeof *v->cache.cells);
     v->cache.cursor_cell = cursor_key;
