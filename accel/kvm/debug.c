@@ -30,7 +30,7 @@ bool kvm_debug(Vcpu *v, const uint64_t *pc, unsigned n, bool step)
 {
     KvmVcpu *k = kvm_vcpu(v);
 
-    if (!k->vm->caps.guest_debug || n > KVM_DEBUG_MAX)
+    if (k->user || !k->vm->caps.guest_debug || n > KVM_DEBUG_MAX)
         return false;
     memcpy(k->debug_pc, pc, n * sizeof *pc);
     k->debug_count = n;

@@ -69,6 +69,8 @@ bool kvm_irqchip_init(KvmVm *vm, const char *mode, GError **err)
 
     g_mutex_init(&vm->route_lock);
     vm->routes = g_array_new(FALSE, TRUE, sizeof(Route));
+    if (vm->user_only)          /* interpreted code reaches the models only */
+        mode = "off";
     if (!mode)
         mode = can && kvm_probe_apic(vm->sys, vm->dev) ? "on" : "off";
     if (g_str_equal(mode, "off"))
@@ -265,7 +267,7 @@ static bool io_event(Machine *m, bool port, uint64_t addr, unsigned size, bool m
         .flags = (port ? KVM_IOEVENTFD_FLAG_PIO : 0) | (match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0) |
                  (on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN) };
 
-    if (!vm->caps.ioeventfd || (!size && !vm->caps.ioeventfd_any))
+    if (vm->user_only || !vm->caps.ioeventfd || (!size && !vm->caps.ioeventfd_any))
         return false;
     return kvm_vm_ioctl(vm, KVM_IOEVENTFD, &e) == 0;
 }

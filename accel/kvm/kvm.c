@@ -92,6 +92,24 @@ static const char *irqchip_text(GHashTable *opts)
     return text ? text : opts ? g_hash_table_lookup(opts, "kernel_irqchip") : NULL;
 }
 
+/* Who runs the guest's kernel: KVM, or the interpreter where this host's KVM would only emulate it. */
+static bool choose_kernel(KvmVm *vm, GHashTable *opts, GError **err)
+{
+    const char *text = opts ? g_hash_table_lookup(opts, "kernel-code") : NULL;
+    KvmSpeed speed;
+
+    if (text && strcmp(text, "auto") && strcmp(text, "kvm") && strcmp(text, "soft"))
+        return err_set(err, "kernel-code is auto, kvm or soft, not '%s'", text);
+    if (text && !strcmp(text, "kvm"))
+        return true;
+    vm->user_only = text && !strcmp(text, "soft");
+    if (!vm->user_only && vm->caps.slots >= KVM_USER_SLOTS)
+        vm->user_only = !kvm_probe_speed(vm->sys, vm->dev, &speed, NULL) && speed.runs;
+    if (vm->user_only && vm->caps.slots < KVM_USER_SLOTS)
+        return err_set(err, "kernel-code=soft: this host's KVM has too few memory slots");
+    return true;
+}
+
 static bool set_up_vm(KvmVm *vm, GHashTable *opts, GError **err)
 {
     uint64_t identity = 0xfffbc000;
@@ -100,8 +118,8 @@ static bool set_up_vm(KvmVm *vm, GHashTable *opts, GError **err)
     kvm_vm_ioctl(vm, KVM_SET_IDENTITY_MAP_ADDR, &identity);
     kvm_vm_ioctl(vm, KVM_SET_TSS_ADDR, kvm_num(0xfffbd000));
     kvm_msrs_init(vm);
-    return set_idling(vm, opts, err) && kvm_ring_init(vm, opts, err) && kvm_irqchip_init(vm, irqchip_text(opts), err) &&
-           kvm_memory_init(vm, err);
+    return choose_kernel(vm, opts, err) && set_idling(vm, opts, err) && kvm_ring_init(vm, opts, err) &&
+           kvm_irqchip_init(vm, irqchip_text(opts), err) && kvm_memory_init(vm, err);
 }
 
 static void destroy(Machine *m)
@@ -137,8 +155,9 @@ bool kvm_create_on(Machine *m, const KvmSys *sys, GHashTable *opts, GError **err
         destroy(m);
         return false;
     }
-    m->accel_offers_pv = true;
-    kvm_clock_init(vm);
+    m->accel_offers_pv = !vm->user_only;
+    if (!vm->user_only)
+        kvm_clock_init(vm);
     sigaction(KICK_SIGNAL, &sa, NULL);
     return true;
 }
@@ -156,6 +175,7 @@ static void vcpu_destroy(Vcpu *v)
 
     if (!k)
         return;
+    kvm_user_free(k);
     kvm_ring_unmap(k);
     if (k->run) {
         if (k->vm->coalesced && v->index == 0)
@@ -194,7 +214,13 @@ static bool vcpu_create(Vcpu *v, GError **err)
     k->vm = vm;
     k->push = PUSH_FULL;
     v->engine_waits = vm->irqchip != IRQCHIP_OFF;
-    if (!open_vcpu(k, v, err) || !kvm_hyperv_init(k, c->model, err) || !kvm_set_cpuid(vm, c, err) ||
+    if (!open_vcpu(k, v, err) || (vm->user_only && !kvm_user_init(k, c, err))) {
+        vcpu_destroy(v);
+        return false;
+    }
+    if (vm->user_only)
+        return true;
+    if ( !kvm_hyperv_init(k, c->model, err) || !kvm_set_cpuid(vm, c, err) ||
         !kvm_tsc_init(k, c, err)) {
         vcpu_destroy(v);
         return false;
@@ -213,7 +239,7 @@ static void kick(Vcpu *v)
 
 static bool has_smm(Machine *m)
 {
-    return kvm_vm(m)->caps.smm;
+    return kvm_vm(m)->user_only || kvm_vm(m)->caps.smm;
 }
 
 static char *describe(Machine *m)

@@ -23,7 +23,7 @@ typedef struct KvmCaps {        /* what this host's KVM can, asked once (caps.c)
     unsigned slots, coalesced, dirty_ring, disable_exits, mce_banks, xsave_size, nested_size, clock_flags;
 } KvmCaps;
 
-enum { KVM_MSR_ROWS = 96 };
+enum { KVM_MSR_ROWS = 96, KVM_USER_SLOTS = 1024 };
 
 typedef struct KvmVm {
     const KvmSys *sys;
@@ -54,11 +54,16 @@ typedef struct KvmVm {
     bool clock_parked, clock_valid;
     bool cpu_pm;                /* idle instructions do not leave the guest */
     uint64_t rescued;           /* instructions KVM refused and soft_step ran */
+
+    /* user.c */
+    bool user_only;             /* KVM gets 64-bit user code only, all else is interpreted */
+    uint64_t stretches, forgotten;      /* of user code; times KVM's translations were dropped */
 } KvmVm;
 
 enum { PUSH_NONE, PUSH_RUN, PUSH_FULL };        /* RUN: less what time and other processors change (TSC, local APIC) */
 enum { KVM_EXIT_KINDS = 40, KVM_DEBUG_MAX = 4 };
 
+typedef struct KvmUser KvmUser;
 typedef struct KvmVcpu {
     KvmVm *vm;
     int fd;
@@ -75,6 +80,7 @@ typedef struct KvmVcpu {
     bool debug_step;
     uint64_t refused_rip;       /* of the last instruction KVM refused, and how often in a row */
     unsigned refused_again;
+    KvmUser *user;              /* user.c; NULL: KVM runs everything */
 } KvmVcpu;
 
 static inline KvmVm *kvm_vm(Machine *m) { return m->accel_state; }
@@ -148,6 +154,17 @@ void kvm_pull(Vcpu *v);
 void kvm_push(Vcpu *v);
 bool kvm_push_now(X86Cpu *c, GError **err);
 bool kvm_pull_now(X86Cpu *c);
+void kvm_seg_in(X86Seg *s, const struct kvm_segment *k);
+void kvm_sregs_out(const X86Cpu *c, struct kvm_sregs *s);
+void kvm_regs_out(X86Cpu *c, struct kvm_regs *r);
+void kvm_regs_in(X86Cpu *c, const struct kvm_regs *r);
+void kvm_xsave_out(const X86Cpu *c, uint8_t *b);
+void kvm_xsave_in(X86Cpu *c, const uint8_t *b);
+
+/* user.c: where the host's KVM emulates kernels: user code in KVM, the rest interpreted. */
+bool kvm_user_init(KvmVcpu *k, X86Cpu *c, GError **err);
+void kvm_user_free(KvmVcpu *k);
+VcpuExit kvm_user_run(Vcpu *v);
 
 VcpuExit kvm_run(Vcpu *v);
 /* exits.c: what the guest left for. */

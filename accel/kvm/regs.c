@@ -25,7 +25,7 @@ static void seg_out(struct kvm_segment *k, const X86Seg *s)
     };
 }
 
-static void seg_in(X86Seg *s, const struct kvm_segment *k)
+void kvm_seg_in(X86Seg *s, const struct kvm_segment *k)
 {
     s->base = k->base;
     s->limit = k->limit;
@@ -36,7 +36,7 @@ static void seg_in(X86Seg *s, const struct kvm_segment *k)
         s->attr &= ~SEG_P;
 }
 
-static void sregs_out(const X86Cpu *c, struct kvm_sregs *s)
+void kvm_sregs_out(const X86Cpu *c, struct kvm_sregs *s)
 {
     seg_out(&s->es, &c->seg[S_ES]);
     seg_out(&s->cs, &c->seg[S_CS]);
@@ -62,14 +62,14 @@ static void sregs_out(const X86Cpu *c, struct kvm_sregs *s)
 
 static void sregs_in(X86Cpu *c, const struct kvm_sregs *s)
 {
-    seg_in(&c->seg[S_ES], &s->es);
-    seg_in(&c->seg[S_CS], &s->cs);
-    seg_in(&c->seg[S_SS], &s->ss);
-    seg_in(&c->seg[S_DS], &s->ds);
-    seg_in(&c->seg[S_FS], &s->fs);
-    seg_in(&c->seg[S_GS], &s->gs);
-    seg_in(&c->seg[S_LDTR], &s->ldt);
-    seg_in(&c->seg[S_TR], &s->tr);
+    kvm_seg_in(&c->seg[S_ES], &s->es);
+    kvm_seg_in(&c->seg[S_CS], &s->cs);
+    kvm_seg_in(&c->seg[S_SS], &s->ss);
+    kvm_seg_in(&c->seg[S_DS], &s->ds);
+    kvm_seg_in(&c->seg[S_FS], &s->fs);
+    kvm_seg_in(&c->seg[S_GS], &s->gs);
+    kvm_seg_in(&c->seg[S_LDTR], &s->ldt);
+    kvm_seg_in(&c->seg[S_TR], &s->tr);
     c->gdtr = (X86Table) { s->gdt.base, s->gdt.limit };
     c->idtr = (X86Table) { s->idt.base, s->idt.limit };
     c->cr0 = s->cr0;
@@ -80,7 +80,7 @@ static void sregs_in(X86Cpu *c, const struct kvm_sregs *s)
 }
 
 /* KVM numbers general registers RAX RBX RCX RDX RSI RDI RSP RBP R8...; we as the encoding does. */
-static void regs_out(X86Cpu *c, struct kvm_regs *r)
+void kvm_regs_out(X86Cpu *c, struct kvm_regs *r)
 {
     uint64_t *g = c->gpr;
 
@@ -91,7 +91,7 @@ static void regs_out(X86Cpu *c, struct kvm_regs *r)
     };
 }
 
-static void regs_in(X86Cpu *c, const struct kvm_regs *r)
+void kvm_regs_in(X86Cpu *c, const struct kvm_regs *r)
 {
     const uint64_t g[16] = { r->rax, r->rcx, r->rdx, r->rbx, r->rsp, r->rbp, r->rsi, r->rdi,
                              r->r8, r->r9, r->r10, r->r11, r->r12, r->r13, r->r14, r->r15 };
@@ -101,7 +101,7 @@ static void regs_in(X86Cpu *c, const struct kvm_regs *r)
     x86_set_rflags(c, r->rflags);
 }
 
-static void xsave_out(const X86Cpu *c, uint8_t *b)
+void kvm_xsave_out(const X86Cpu *c, uint8_t *b)
 {
     const X87 *f = &c->x87;
 
@@ -126,7 +126,7 @@ static void xsave_out(const X86Cpu *c, uint8_t *b)
     st64_le(b + XS_BV, XCR0_X87 | XCR0_SSE | (c->xcr0 & XCR0_AVX));
 }
 
-static void xsave_in(X86Cpu *c, const uint8_t *b)
+void kvm_xsave_in(X86Cpu *c, const uint8_t *b)
 {
     X87 *f = &c->x87;
     uint64_t bv = ld64_le(b + XS_BV);
@@ -269,9 +269,9 @@ static bool core_out(X86Cpu *c, GError **err)
     struct kvm_xcrs x = { .nr_xcrs = 1, .xcrs = { { .xcr = 0, .value = c->xcr0 | XCR0_X87 } } };
     g_autofree uint8_t *xs = g_malloc0(k->vm->caps.xsave_size);
 
-    sregs_out(c, &s);
-    regs_out(c, &r);
-    xsave_out(c, xs);
+    kvm_sregs_out(c, &s);
+    kvm_regs_out(c, &r);
+    kvm_xsave_out(c, xs);
     if (kvm_ioctl(k, KVM_SET_SREGS, &s))
         return err_set_errno(err, errno, "KVM refused the segment and control registers (CR0 %#llx, CR4 %#llx, EFER %#llx)",
                              s.cr0, s.cr4, s.efer);
@@ -316,11 +316,11 @@ static bool core_in(X86Cpu *c)
         return false;
     }
     sregs_in(c, &s);
-    regs_in(c, &r);
+    kvm_regs_in(c, &r);
     k->apic_base = s.apic_base;
     if (k->vm->caps.xcrs && !kvm_ioctl(k, KVM_GET_XCRS, &x) && x.nr_xcrs)
         c->xcr0 = x.xcrs[0].value;
-    xsave_in(c, xs);
+    kvm_xsave_in(c, xs);
     return true;
 }
 
@@ -345,7 +345,7 @@ void kvm_pull(Vcpu *v)
 {
     KvmVcpu *k = kvm_vcpu(v);
 
-    if (k->push == PUSH_NONE && !k->pulled)
+    if (!k->user && k->push == PUSH_NONE && !k->pulled)
         kvm_pull_now(x86_cpu(v));
     k->pulled = true;
 }

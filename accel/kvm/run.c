@@ -163,6 +163,8 @@ VcpuExit kvm_run(Vcpu *v)
     struct kvm_run *r = k->run;
     VcpuExit why = VCPU_EXIT_NONE;
 
+    if (k->user)
+        return kvm_user_run(v);
     while (why == VCPU_EXIT_NONE && prepare(c, r, &why)) {
         int e = EINTR;
 

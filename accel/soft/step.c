@@ -1,4 +1,4 @@
-/* step: decodes and executes one instruction after the other, from the bytes, each time anew. */
+/* step: decodes and executes one instruction after the other, from the bytes that are there now. */
 #include "accel/soft/step.h"
 
 #include "accel/soft/loop.h"
@@ -77,4 +77,100 @@ VcpuExit soft_step(X86Cpu *c, unsigned n)
         x86_service(c);
     c->insn = &x86_no_insn;
     return VCPU_EXIT_NONE;
+}
+
+/* --- a whole processor --- */
+
+enum { CACHE_BITS = 13, BYTES = 16 };
+
+typedef struct Decoded {
+    uint64_t bytes[BYTES / 8];
+    uint32_t mode;
+    X86Insn insn;               /* len 0: nothing here */
+} Decoded;
+
+struct SoftCache {
+    Decoded at[1 << CACHE_BITS];
+    X86Insn scratch;
+};
+
+SoftCache *soft_cache_new(void)
+{
+    return g_new0(SoftCache, 1);
+}
+
+void soft_cache_free(SoftCache *s)
+{
+    g_free(s);
+}
+
+static X86Insn *decoded(X86Cpu *c, SoftCache *s, uint64_t lin)
+{
+    unsigned off = lin & (TLB_PAGE - 1);
+    X86Fetch f = { 0 };
+    uint64_t now[BYTES / 8];
+    Decoded *d;
+
+    if (off <= TLB_PAGE - BYTES)
+        f = x86_fetch_page(c, lin);
+    if (!f.host) {
+        fetch_and_decode(c, lin, &s->scratch);
+        return &s->scratch;
+    }
+    memcpy(now, f.host + off, BYTES);
+    d = &s->at[(lin ^ lin >> CACHE_BITS) & ((1 << CACHE_BITS) - 1)];
+    if (d->insn.len && d->mode == c->mode && d->bytes[0] == now[0] && d->bytes[1] == now[1])
+        return &d->insn;
+    d->insn.len = 0;
+    if (x86_decode((const uint8_t *)now, 15, c->mode, c->model, &d->insn) == DECODE_MORE)
+        d->insn.len = 0;
+    memcpy(d->bytes, now, BYTES);
+    d->mode = c->mode;
+    return &d->insn;
+}
+
+static void step_cached(X86Cpu *c, SoftCache *s)
+{
+    uint64_t lin = c->mode & MODE_CS64 ? c->rip : (uint32_t)(c->seg[S_CS].base + c->rip);
+    uint32_t key = c->mode;
+    X86Insn *i;
+
+    c->insn = &x86_no_insn;
+    i = decoded(c, s, lin);
+    if (!(key & (MODE_CS64 | MODE_FLAT)) && c->rip + i->len - 1 > c->seg[S_CS].limit)
+        x86_raise_err(c, EXC_GP, 0);
+    c->insn = i;
+    c->rip += i->len;
+    i->fn(c, i);
+    c->vcpu.stat_insns++;
+    if ((key | c->mode) & (MODE_TF | MODE_SHADOW))
+        x86_boundary(c, key);
+}
+
+VcpuExit soft_run(X86Cpu *c, SoftCache *s, bool force, bool (*leave)(const X86Cpu *c))
+{
+    Vcpu *v = &c->vcpu;
+    volatile bool must = force;
+    VcpuExit why;
+    int unwound;
+
+    c->insn = &x86_no_insn;
+    unwound = sigsetjmp(v->unwind, 0);
+    if (unwound) {
+        must = false;
+        why = soft_unwound(c, unwound);
+        if (why != VCPU_EXIT_NONE)
+            return why;
+    }
+    for (;;) {
+        if (__builtin_expect(atomic_load_explicit(&v->attention, memory_order_acquire), 0)) {
+            why = soft_attend(c);
+            if (why != VCPU_EXIT_NONE)
+                return why;
+        }
+        if (!must && leave(c))
+            return VCPU_EXIT_NONE;
+        step_cached(c, s);
+        must = false;
+    }
 }
