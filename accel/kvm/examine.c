@@ -39,6 +39,9 @@ static void examine_device(const KvmSys *sys, int dev, FactFn *fact, void *opaqu
     fact(opaque, "runs-guest-code", speed.runs ? "yes" : "no");
     fact(opaque, "kernel-code-mips", mips);
     fact(opaque, "hardware-speed", speed.fast ? "yes" : "no");
+    fact(opaque, "kernel-code-runs-in", !speed.runs ? "nothing" : speed.fast ? "kvm" : "the interpreter (user code in kvm)");
+    if (slow)
+        fact(opaque, "advice", "leave -accel alone: auto takes jit here");
     fact(opaque, "kernel-irqchip-works", kvm_probe_apic(sys, dev) ? "yes" : "no");
     capabilities(sys, dev, fact, opaque);
 }

@@ -105,8 +105,14 @@ static bool choose_kernel(KvmVm *vm, GHashTable *opts, GError **err)
     vm->user_only = text && !strcmp(text, "soft");
     if (!vm->user_only && vm->caps.slots >= KVM_USER_SLOTS)
         vm->user_only = !kvm_probe_speed(vm->sys, vm->dev, &speed, NULL) && speed.runs;
-    if (vm->user_only && vm->caps.slots < KVM_USER_SLOTS)
+    if (!vm->user_only)
+        return true;
+    if (vm->caps.slots < KVM_USER_SLOTS)
         return err_set(err, "kernel-code=soft: this host's KVM has too few memory slots");
+    vm->caps.coalesced = 0;     /* nobody would see what the kernel collects */
+    if (!text || strcmp(text, "soft"))
+        log_info("this host's KVM emulates guest kernels: quern interprets them itself, KVM runs 64-bit user code "
+                 "(-accel jit is faster; -accel kvm,kernel-code=kvm leaves all to KVM)");
     return true;
 }
 

@@ -92,6 +92,11 @@ typedef struct Decoded {
 struct SoftCache {
     Decoded at[1 << CACHE_BITS];
     X86Insn scratch;
+
+    /* The page of the last instruction, while its translation holds. */
+    const uint8_t *host;        /* NULL: not known */
+    uint64_t page, space;
+    uint32_t epoch, user;
 };
 
 SoftCache *soft_cache_new(void)
@@ -104,20 +109,32 @@ void soft_cache_free(SoftCache *s)
     g_free(s);
 }
 
+static const uint8_t *code_page(X86Cpu *c, SoftCache *s, uint64_t lin)
+{
+    uint32_t user = x86_cpl(c) == 3;
+
+    if (!s->host || (lin ^ s->page) >= TLB_PAGE || s->space != c->code_space || s->epoch != c->code_epoch || s->user != user) {
+        s->host = x86_fetch_page(c, lin).host;
+        s->page = lin & ~(uint64_t)(TLB_PAGE - 1);
+        s->space = c->code_space;
+        s->epoch = c->code_epoch;
+        s->user = user;
+    }
+    return s->host;
+}
+
 static X86Insn *decoded(X86Cpu *c, SoftCache *s, uint64_t lin)
 {
     unsigned off = lin & (TLB_PAGE - 1);
-    X86Fetch f = { 0 };
+    const uint8_t *host = off <= TLB_PAGE - BYTES ? code_page(c, s, lin) : NULL;
     uint64_t now[BYTES / 8];
     Decoded *d;
 
-    if (off <= TLB_PAGE - BYTES)
-        f = x86_fetch_page(c, lin);
-    if (!f.host) {
+    if (!host) {
         fetch_and_decode(c, lin, &s->scratch);
         return &s->scratch;
     }
-    memcpy(now, f.host + off, BYTES);
+    memcpy(now, host + off, BYTES);
     d = &s->at[(lin ^ lin >> CACHE_BITS) & ((1 << CACHE_BITS) - 1)];
     if (d->insn.len && d->mode == c->mode && d->bytes[0] == now[0] && d->bytes[1] == now[1])
         return &d->insn;
@@ -155,6 +172,7 @@ VcpuExit soft_run(X86Cpu *c, SoftCache *s, bool force, bool (*leave)(const X86Cp
     int unwound;
 
     c->insn = &x86_no_insn;
+    s->host = NULL;
     unwound = sigsetjmp(v->unwind, 0);
     if (unwound) {
         must = false;
@@ -164,6 +182,7 @@ VcpuExit soft_run(X86Cpu *c, SoftCache *s, bool force, bool (*leave)(const X86Cp
     }
     for (;;) {
         if (__builtin_expect(atomic_load_explicit(&v->attention, memory_order_acquire), 0)) {
+            s->host = NULL;
             why = soft_attend(c);
             if (why != VCPU_EXIT_NONE)
                 return why;

@@ -160,4 +160,4 @@ static void window_write(void *opaque, uint64_t off, uint64_t val, unsigned size
 }
 
 const IoOps vga_window_ops = { window_read, window_write, .min = 1, .max = 8, .impl_min = 1, .impl_max = 1,
-                               .unaligned = true };
+                               .unaligned = true, .late_writes = true };

@@ -2,6 +2,7 @@
 #include "tests/kvm/fake.h"
 
 #include "softmmu/softmmu_int.h"
+#include "util/bytes.h"
 
 #include <errno.h>
 #include <string.h>
@@ -660,6 +661,103 @@ static void test_state(void)
     fake_vm_free(f);
 }
 
+/* --- kernel code interpreted, user code in KVM --- */
+
+/* 64-bit user mode with one page of 2 MiB; user code at 8000h, a GDT with a kernel's 64-bit code at 5000h. */
+static void user_mode(X86Cpu *c, const void *code, size_t len)
+{
+    uint8_t *ram = c->vcpu.machine->ram->host;
+
+    st64_le(ram + 0x1000, 0x2007);
+    st64_le(ram + 0x2000, 0x3007);
+    st64_le(ram + 0x3000, 0x87);
+    st64_le(ram + 0x5008, 0x00af9b000000ffff);
+    memcpy(ram + 0x8000, code, len);
+    c->gdtr = (X86Table) { 0x5000, 0x3f };
+    c->idtr = (X86Table) { 0, 0 };
+    c->seg[S_CS] = (X86Seg) { .sel = 0x33, .limit = 0xffffffff, .attr = 0xa0fb00 };
+    c->seg[S_SS] = (X86Seg) { .sel = 0x2b, .limit = 0xffffffff, .attr = 0xc0f300 };
+    c->cr3 = 0x1000;
+    c->cr4 = CR4_PAE;
+    c->cr0 = CR0_PE | CR0_PG | CR0_ET | CR0_NE;
+    c->efer = EFER_LME | EFER_LMA | EFER_SCE;
+    c->rip = 0x8000;
+    x86_update_mode(c);
+}
+
+static void test_user_kernel(void)
+{
+    static const uint8_t code[] = { 0xb0, 0x42, 0xa2, 0x00, 0x20, 0xf4 };     /* mov al, 42h; mov [2000h], al; hlt */
+    FakeVm *f;
+    X86Cpu *c;
+
+    fake_reset();
+    fake.cap[KVM_CAP_NR_MEMSLOTS] = 32764;
+    f = start(NULL, "kernel-code=soft");
+    c = x86_cpu(f->v);
+    c->seg[S_CS].sel = c->seg[S_CS].base = 0;
+    c->rip = 0x1000;
+    memcpy(f->m->ram->host + 0x1000, code, sizeof code);
+    g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_HALT);
+    g_assert_cmphex(f->m->ram->host[0x2000], ==, 0x42);
+    g_assert_cmpuint(fake_count(KVM_RUN), ==, 0);
+    g_assert_true(f->m->accel->has_smm(f->m));
+    g_assert_false(f->m->accel->events->io(f->m, true, 0xc000, 2, true, 1, 8, true));
+    fake_vm_free(f);
+}
+
+static void test_user_stretch(void)
+{
+    static const uint8_t code[] = { 0xc6, 0x04, 0x25, 0x00, 0xa0, 0x00, 0x00, 0x17, 0x0f, 0x0b };   /* mov byte [a000h], 17h; ud2 */
+    FakeVm *f;
+    X86Cpu *c;
+
+    fake_reset();
+    fake.cap[KVM_CAP_NR_MEMSLOTS] = 32764;
+    SCRIPT({ 0, KVM_EXIT_MMIO, NULL }, { EINTR, 0, NULL }, { EINTR, 0, NULL }, { 0, KVM_EXIT_INTERNAL_ERROR, NULL });
+    f = start(NULL, "kernel-code=soft");
+    c = x86_cpu(f->v);
+    user_mode(c, code, sizeof code);
+    /* The store is cancelled in KVM and done by its body; UD2 finds no IDT. */
+    g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_TRIPLE_FAULT);
+    g_assert_cmphex(f->m->ram->host[0xa000], ==, 0x17);
+    g_assert_cmpuint(fake_count(KVM_RUN), >=, 3);
+    g_assert_cmphex(fake.sregs.cr3, >, 1ull << 35);
+    g_assert_cmphex(fake.sregs.idt.limit, ==, 0xfff);
+    g_assert_cmphex(fake.sregs.efer & EFER_SCE, ==, 0);
+    g_assert_cmphex(fake.sregs.cr4 & CR4_TSD, ==, CR4_TSD);
+    g_assert_cmphex(c->cr3, ==, 0x1000);
+    fake_vm_free(f);
+}
+
+/* Whatever a host refuses: user code is interpreted then, with the same end. */
+static void test_user_errno(void)
+{
+    static const uint8_t code[] = { 0xc6, 0x04, 0x25, 0x00, 0xa0, 0x00, 0x00, 0x17, 0x0f, 0x0b };
+
+    for (size_t r = 0; r < G_N_ELEMENTS(requests); r++) {
+        g_autoptr(GError) err = NULL;
+        VcpuExit why;
+        FakeVm *f;
+
+        fake_reset();
+        fake.cap[KVM_CAP_NR_MEMSLOTS] = 32764;
+        fake.fail_request = requests[r];
+        fake.fail_errno = EINVAL;
+        SCRIPT({ 0, KVM_EXIT_FAIL_ENTRY, NULL });
+        f = fake_vm(NULL, "kernel-code=soft", &err);
+        g_assert_true(f ? !err : err && *err->message);
+        if (!f)
+            continue;
+        user_mode(x86_cpu(f->v), code, sizeof code);
+        why = fake_run(f);
+        g_assert_true(why == VCPU_EXIT_TRIPLE_FAULT || why == VCPU_EXIT_INTERNAL_ERROR);
+        if (why == VCPU_EXIT_TRIPLE_FAULT)
+            g_assert_cmphex(f->m->ram->host[0xa000], ==, 0x17);
+        fake_vm_free(f);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -684,5 +782,8 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm/idle", test_idle);
     g_test_add_func("/kvm/debug", test_debug);
     g_test_add_func("/kvm/state", test_state);
+    g_test_add_func("/kvm/user/kernel", test_user_kernel);
+    g_test_add_func("/kvm/user/stretch", test_user_stretch);
+    g_test_add_func("/kvm/user/errno", test_user_errno);
     return g_test_run();
 }

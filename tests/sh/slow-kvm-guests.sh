@@ -17,6 +17,10 @@ for e in interp jit; do
 done
 # Without a usable /dev/kvm the rest is for the fake (tests/kvm).
 [ -w /dev/kvm ] || { echo "1..$n"; exit $bad; }
+for g in excp32 tasks32 v86; do
+    guest $g kvm; same "$expected/$g.expected" "$g on kvm"
+done
+guest long64 kvm; same "$expected/long64.expected" "long64 on kvm"
 guest irq32 kvm; same "$expected/irq32.expected" "interrupts on kvm, its own choice of controllers"
 guest irq32 kvm,kernel-irqchip=off; same "$expected/irq32.expected" "interrupts on kvm with the models"
 works=$("$QUERN" doctor --json | grep -c '"kernel-irqchip-works": "yes"')
