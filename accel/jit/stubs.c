@@ -360,6 +360,9 @@ void jit_stubs_make(JitCpu *j)
     s->cbody_end = make_cbody(j, &e, USES_NONE, true);
     for (unsigned b = 0; b < TLB_BANKS; b++)
         s->stk_fill[b] = make_stk_fill(&e, b);
+    for (unsigned n = 0; n < 32; n++)
+        for (unsigned b = 0; b < TLB_N; b++)
+            s->str[n >> 4][n >> 3 & 1][n >> 2 & 1][n & 3][b] = jit_make_string(&e, n >> 3 & 1, n >> 4, n >> 2 & 1, n & 3, b);
     s->hi = e_rx(&e, e_here(&e));
     k->stub_bytes = k->used = (e.p - k->rw + 63) & ~(size_t)63;
 }

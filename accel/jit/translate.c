@@ -169,7 +169,8 @@ static void emit_insn(Tr *t, unsigned k)
         tmpl_cbody(t, k);       /* the opcode is that of the instruction refused */
     else if (copy_ok(t, x))
         copy_emit(t, k);
-    else if (!tmpl_int(t, k) && !tmpl_stack(t, k) && !tmpl_branch(t, k) && !tmpl_system(t, k))
+    else if (!tmpl_int(t, k) && !tmpl_stack(t, k) && !tmpl_branch(t, k) && !tmpl_system(t, k) &&
+             !tmpl_string(t, k))
         tmpl_cbody(t, k);
 }
 
