@@ -3,9 +3,9 @@
 
 #include "util/bytes.h"
 #include "util/log.h"
+#include "util/watch.h"
 
 #include <errno.h>
-#include <glib-unix.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -113,7 +113,7 @@ NetFramer *net_framer_new(NetPort *port, int fd, void (*closed)(void *opaque), v
     f->fd = fd;
     f->closed = closed;
     f->opaque = opaque;
-    f->in = g_unix_fd_add(fd, G_IO_IN | G_IO_HUP, framer_readable, f);
+    f->in = watch_fd(fd, G_IO_IN | G_IO_HUP, framer_readable, f);
     return f;
 }
 
@@ -135,14 +135,14 @@ bool net_framer_send(NetFramer *f, const uint8_t *frame, size_t len)
     memcpy(f->tx + 4, frame, len);
     f->tx_len = 4 + len;
     if (framer_writable(f->fd, G_IO_OUT, f) == G_SOURCE_CONTINUE)
-        f->out = g_unix_fd_add(f->fd, G_IO_OUT, framer_writable, f);
+        f->out = watch_fd(f->fd, G_IO_OUT, framer_writable, f);
     return true;
 }
 
 void net_framer_resume(NetFramer *f)
 {
     if (f && !f->in)
-        f->in = g_unix_fd_add(f->fd, G_IO_IN | G_IO_HUP, framer_readable, f);
+        f->in = watch_fd(f->fd, G_IO_IN | G_IO_HUP, framer_readable, f);
 }
 
 struct NetDgram {
@@ -180,7 +180,7 @@ NetDgram *net_dgram_io_new(NetPort *port, int fd, const void *dest, unsigned des
     d->destlen = MIN(destlen, sizeof d->dest);
     if (dest)
         memcpy(d->dest, dest, d->destlen);
-    d->in = g_unix_fd_add(fd, G_IO_IN, dgram_readable, d);
+    d->in = watch_fd(fd, G_IO_IN, dgram_readable, d);
     return d;
 }
 
@@ -196,7 +196,7 @@ void net_dgram_io_free(NetDgram *d)
 void net_dgram_io_resume(NetDgram *d)
 {
     if (d && !d->in)
-        d->in = g_unix_fd_add(d->fd, G_IO_IN, dgram_readable, d);
+        d->in = watch_fd(d->fd, G_IO_IN, dgram_readable, d);
 }
 
 /* Datagrams may be lost: a full socket buffer drops the frame, as a wire would. */

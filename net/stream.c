@@ -6,10 +6,10 @@
 #include "net/net_int.h"
 
 #include "util/log.h"
+#include "util/watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glib-unix.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -66,7 +66,7 @@ static void stream_wait(NetStream *s)
 {
     net_port_set_link(s->port, false);
     if (s->listen_fd >= 0)
-        s->accept_source = g_unix_fd_add(s->listen_fd, G_IO_IN, stream_accept, s);
+        s->accept_source = watch_fd(s->listen_fd, G_IO_IN, stream_accept, s);
     else if (s->reconnect_s)
         s->retry_source = g_timeout_add_seconds(s->reconnect_s, stream_retry, s);
 }

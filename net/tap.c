@@ -9,10 +9,10 @@
 
 #include "util/bytes.h"
 #include "util/log.h"
+#include "util/watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glib-unix.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <stdlib.h>
@@ -85,7 +85,7 @@ static bool tap_receive_offload(void *opaque, const uint8_t *frame, size_t len, 
 
     if (writev(q->fd, t->header ? v : v + 1, t->header ? 2 : 1) < 0 && errno == EAGAIN) {
         if (!q->out)
-            q->out = g_unix_fd_add(q->fd, G_IO_OUT, tap_can_write, q);
+            q->out = watch_fd(q->fd, G_IO_OUT, tap_can_write, q);
         return false;
     }
     return true;
@@ -104,7 +104,7 @@ static void tap_writable(void *opaque)
 
     for (unsigned i = 0; i < t->queues; i++) {
         if (!t->queue[i].in)
-            t->queue[i].in = g_unix_fd_add(t->queue[i].fd, G_IO_IN, tap_readable, &t->queue[i]);
+            t->queue[i].in = watch_fd(t->queue[i].fd, G_IO_IN, tap_readable, &t->queue[i]);
     }
 }
 
@@ -241,7 +241,7 @@ static bool tap_start(NetTap *t, const TapOptions *o, GError **err)
         q->t = t;
         if (t->header && ioctl(q->fd, TUNSETVNETHDRSZ, &size))
             return err_set_errno(err, errno, "tap interface %s: header size", t->ifname);
-        q->in = g_unix_fd_add(q->fd, G_IO_IN, tap_readable, q);
+        q->in = watch_fd(q->fd, G_IO_IN, tap_readable, q);
     }
     t->port->queues = t->queues;
     t->port->gives = t->port->takes = t->header ? CAN_ALL : 0;

@@ -8,8 +8,8 @@
 #include "hw/virtio/virtio_events.h"
 
 #include "softmmu/accel.h"
+#include "util/watch.h"
 
-#include <glib-unix.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -126,7 +126,7 @@ static bool open_fds(VirtioEvents *e)
         e->kicks[i].fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         if (e->kicks[i].fd < 0)
             return false;
-        e->kicks[i].source = g_unix_fd_add(e->kicks[i].fd, G_IO_IN, kicked, &e->kicks[i]);
+        e->kicks[i].source = watch_fd(e->kicks[i].fd, G_IO_IN, kicked, &e->kicks[i]);
     }
     return true;
 }
