@@ -89,6 +89,8 @@ char *net_backend_help(void);                   /* "-netdev help"; caller frees 
 bool net_user_hostfwd_add(NetPort *p, const char *rule, GError **err) MUST_CHECK;
 bool net_user_hostfwd_remove(NetPort *p, const char *rule, GError **err) MUST_CHECK;
 char *net_user_describe(NetPort *p);            /* "info usernet" text; NULL for other types */
+/* The program as helper process of an isolated user network: "quern net-helper". */
+int net_helper_main(int argc, char **argv);
 /* Writes every frame that passes p to a pcap file until p is freed (-object filter-dump). */
 bool net_dump_attach(NetPort *p, const char *path, uint64_t snaplen, GError **err) MUST_CHECK;
 void net_dump_frame(NetPort *p, const uint8_t *frame, size_t len);     /* internal to net/ */

@@ -8,6 +8,16 @@ typedef NetPort *NetBackendFn(const char *id, OptList *opts, GError **err);
 NetBackendFn net_user_new, net_tap_new, net_socket_new, net_stream_new, net_dgram_new, net_hubport_new;
 
 extern const NetPortOps net_user_ops;
+enum { NET_USER_FRAME_MAX = 65535 + 14 };       /* slirp ends TCP itself; over IPv6 it insists on 1500 bytes */
+
+/* The user network in a process of its own (isolated.c), and that process (helper.c). */
+extern const NetPortOps net_isolated_ops;
+NetBackendFn net_isolated_new;
+#define NET_HELPER_VERB "net-helper"
+enum { NET_HELPER_FRAMES = 3, NET_HELPER_CONTROL = 4, NET_ANSWER_MAX = 128 * 1024 };
+typedef struct NetAnswer { int code; char *text; } NetAnswer;   /* code: 0 or an errno value; caller frees text */
+/* verb: add, remove (a rule) or info. False: nobody answered. */
+bool net_isolated_ask(NetPort *p, const char *verb, const char *argument, NetAnswer *answer, GError **err);
 
 /* Connected byte streams that carry frames behind a 32-bit big-endian length (socket, stream). */
 typedef struct NetFramer NetFramer;

@@ -10,7 +10,6 @@
 #include "util/log.h"
 
 #include <arpa/inet.h>
-#include <glib-unix.h>
 #include <libslirp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,9 +17,7 @@
 #include <unistd.h>
 
 typedef struct UserFd {         /* a descriptor slirp wants polled */
-    int fd;
-    gpointer tag;
-    GIOCondition events;
+    GPollFD poll;
     bool wanted;                /* asked for in this round */
 } UserFd;
 
@@ -28,8 +25,8 @@ typedef struct NetUser {
     NetPort *port;
     Slirp *slirp;
     GSource *source;
-    GArray *fds;                /* of UserFd; the index is slirp's */
-    uint32_t timeout_ms;
+    GPtrArray *fds;             /* of UserFd; the index is slirp's */
+    guint next_fd;              /* slirp asks in the same order each round: where to look first */
     bool woken;                 /* the main loop comes by anyway */
     GPtrArray *forwards;        /* guestfwd streams */
     char *net_text;
@@ -55,28 +52,30 @@ static int from_glib(GIOCondition c)
            (c & G_IO_HUP ? SLIRP_POLL_HUP : 0);
 }
 
-/* slirp asks for its descriptors anew each round; GLib's set is changed only where they differ,
-   since every change wakes the poll. */
+/* slirp asks for its descriptors anew each round. Only new ones are told to GLib, which wakes its poll for each;
+   what to poll for is changed in place, since GLib looks at it when it polls. */
 static int add_poll(int fd, int events, void *opaque)
 {
     NetUser *u = opaque;
-    GIOCondition want = to_glib(events);
-    UserFd neu = { .fd = fd, .events = want, .wanted = true };
+    UserFd *f;
 
     for (guint i = 0; i < u->fds->len; i++) {
-        UserFd *f = &g_array_index(u->fds, UserFd, i);
+        guint at = (u->next_fd + i) % u->fds->len;
 
-        if (f->fd != fd || f->wanted)
+        f = g_ptr_array_index(u->fds, at);
+        if (f->poll.fd != fd || f->wanted)
             continue;
         f->wanted = true;
-        if (f->events != want) {
-            f->events = want;
-            g_source_modify_unix_fd(u->source, f->tag, want);
-        }
-        return i;
+        f->poll.events = to_glib(events);
+        u->next_fd = at + 1;
+        return at;
     }
-    neu.tag = g_source_add_unix_fd(u->source, fd, want);
-    g_array_append_val(u->fds, neu);
+    f = g_new0(UserFd, 1);
+    f->poll.fd = fd;
+    f->poll.events = to_glib(events);
+    f->wanted = true;
+    g_ptr_array_add(u->fds, f);
+    g_source_add_poll(u->source, &f->poll);
     return u->fds->len - 1;
 }
 
@@ -84,9 +83,24 @@ static int get_revents(int idx, void *opaque)
 {
     NetUser *u = opaque;
 
-    if (idx < 0 || idx >= (int)u->fds->len)
-        return 0;
-    return from_glib(g_source_query_unix_fd(u->source, g_array_index(u->fds, UserFd, idx).tag));
+    return idx < 0 || idx >= (int)u->fds->len ? 0 : from_glib(((UserFd *)g_ptr_array_index(u->fds, idx))->poll.revents);
+}
+
+static void forget_fd(NetUser *u, guint i)
+{
+    g_source_remove_poll(u->source, &((UserFd *)g_ptr_array_index(u->fds, i))->poll);
+    g_ptr_array_remove_index(u->fds, i);
+}
+
+/* A descriptor slirp has no use for now keeps its place, unless it is closed or would end every poll at once. */
+static void forget_unwanted(NetUser *u)
+{
+    for (guint i = u->fds->len; i-- > 0; ) {
+        UserFd *f = g_ptr_array_index(u->fds, i);
+
+        if (!f->wanted && f->poll.revents & (G_IO_HUP | G_IO_ERR | G_IO_NVAL))
+            forget_fd(u, i);
+    }
 }
 
 static gboolean user_prepare(GSource *src, gint *timeout)
@@ -95,21 +109,14 @@ static gboolean user_prepare(GSource *src, gint *timeout)
     uint32_t ms = UINT32_MAX;
 
     u->woken = false;
-    for (guint i = 0; i < u->fds->len; i++)
-        g_array_index(u->fds, UserFd, i).wanted = false;
-    slirp_pollfds_fill(u->slirp, &ms, add_poll, u);
-    for (guint i = u->fds->len; i-- > 0; ) {
-        UserFd *f = &g_array_index(u->fds, UserFd, i);
+    u->next_fd = 0;
+    for (guint i = 0; i < u->fds->len; i++) {
+        UserFd *f = g_ptr_array_index(u->fds, i);
 
-        if (!f->wanted && i == u->fds->len - 1) {
-            g_source_remove_unix_fd(u->source, f->tag);
-            g_array_set_size(u->fds, i);
-        } else if (!f->wanted && f->events) {
-            f->events = 0;      /* indices are slirp's until the next round: only quieten it */
-            g_source_modify_unix_fd(u->source, f->tag, 0);
-        }
+        f->wanted = false;
+        f->poll.events = 0;
     }
-    u->timeout_ms = ms;
+    slirp_pollfds_fill(u->slirp, &ms, add_poll, u);
     *timeout = ms == UINT32_MAX ? -1 : (gint)MIN(ms, G_MAXINT);
     return FALSE;
 }
@@ -119,24 +126,12 @@ static gboolean user_check(GSource *src)
     return TRUE;                /* slirp's own timers and closed sockets need every round */
 }
 
-static void drop_unwanted(NetUser *u)
-{
-    for (guint i = u->fds->len; i-- > 0; ) {
-        UserFd *f = &g_array_index(u->fds, UserFd, i);
-
-        if (!f->wanted) {
-            g_source_remove_unix_fd(u->source, f->tag);
-            g_array_remove_index(u->fds, i);
-        }
-    }
-}
-
 static gboolean user_dispatch(GSource *src, GSourceFunc fn, gpointer data)
 {
     NetUser *u = ((UserSource *)src)->u;
 
     slirp_pollfds_poll(u->slirp, 0, get_revents, u);
-    drop_unwanted(u);
+    forget_unwanted(u);
     return G_SOURCE_CONTINUE;
 }
 
@@ -249,7 +244,7 @@ static void user_destroy(void *opaque)
     if (u->slirp)
         slirp_cleanup(u->slirp);
     g_clear_pointer(&u->forwards, g_ptr_array_unref);
-    g_array_unref(u->fds);
+    g_ptr_array_unref(u->fds);
     g_free(u->net_text);
     g_free(u);
 }
@@ -408,47 +403,67 @@ static bool parse_hostfwd(const char *rule, bool with_guest, HostFwd *f, GError 
     return true;
 }
 
-static NetUser *user_of(NetPort *p, GError **err)
+static bool is_user(const NetPort *p, GError **err)
 {
-    if (p->ops == &net_user_ops)
-        return p->opaque;
-    err_set(err, "network '%s' is of type %s; port forwarding is for type user", p->id, p->type);
-    return NULL;
+    return p->ops == &net_user_ops || p->ops == &net_isolated_ops ||
+           err_set(err, "network '%s' is of type %s; port forwarding is for type user", p->id, p->type);
+}
+
+/* e: an errno value. Whoever has /proc says who has the port. */
+static bool forward_failed(const char *rule, const HostFwd *f, int e, GError **err)
+{
+    g_autofree char *who = e == EADDRINUSE ? net_port_owner(f->udp, f->hport) : NULL;
+
+    err_set(err, "could not set up host forwarding rule '%s': %s%s%s%s", rule, g_strerror(e),
+            who ? " (port taken by " : e == EADDRINUSE ? " ('ss -lnp' shows by whom)" :
+            e == EACCES ? " (ports below 1024 need privileges)" : "", who ? who : "", who ? ")" : "");
+    errno = e;                  /* for an isolated network's starter */
+    return false;
 }
 
 bool net_user_hostfwd_add(NetPort *p, const char *rule, GError **err)
 {
-    NetUser *u = user_of(p, err);
+    NetAnswer a;
     HostFwd f;
 
-    if (!u || !parse_hostfwd(rule, true, &f, err))
+    if (!is_user(p, err) || !parse_hostfwd(rule, true, &f, err))
         return false;
-    errno = 0;
-    if (slirp_add_hostfwd(u->slirp, f.udp, f.haddr, f.hport, f.gaddr, f.gport) < 0) {
-        int e = errno;
-        g_autofree char *who = e == EADDRINUSE ? net_port_owner(f.udp, f.hport) : NULL;
-
-        return err_set(err, "could not set up host forwarding rule '%s': %s%s%s%s", rule, g_strerror(e),
-                       who ? " (port taken by " : e == EADDRINUSE ? " ('ss -lnp' shows by whom)" :
-                       e == EACCES ? " (ports below 1024 need privileges)" : "", who ? who : "", who ? ")" : "");
+    if (p->ops == &net_isolated_ops) {
+        if (!net_isolated_ask(p, "add", rule, &a, err))
+            return false;
+        g_free(a.text);
+        return !a.code || forward_failed(rule, &f, a.code, err);
     }
-    return true;
+    errno = 0;
+    return slirp_add_hostfwd(((NetUser *)p->opaque)->slirp, f.udp, f.haddr, f.hport, f.gaddr, f.gport) >= 0 ||
+           forward_failed(rule, &f, errno, err);
 }
 
 bool net_user_hostfwd_remove(NetPort *p, const char *rule, GError **err)
 {
-    NetUser *u = user_of(p, err);
+    NetAnswer a;
     HostFwd f;
+    bool found;
 
-    if (!u || !parse_hostfwd(rule, false, &f, err))
+    if (!is_user(p, err) || !parse_hostfwd(rule, false, &f, err))
         return false;
-    if (slirp_remove_hostfwd(u->slirp, f.udp, f.haddr, f.hport) < 0)
-        return err_set(err, "no host forwarding rule '%s' here", rule);
-    return true;
+    if (p->ops == &net_isolated_ops) {
+        if (!net_isolated_ask(p, "remove", rule, &a, err))
+            return false;
+        g_free(a.text);
+        found = !a.code;
+    } else {
+        found = slirp_remove_hostfwd(((NetUser *)p->opaque)->slirp, f.udp, f.haddr, f.hport) >= 0;
+    }
+    return found || err_set(err, "no host forwarding rule '%s' here", rule);
 }
 
 char *net_user_describe(NetPort *p)
 {
+    NetAnswer a = { 0 };
+
+    if (p->ops == &net_isolated_ops)
+        return net_isolated_ask(p, "info", "", &a, NULL) ? a.text : NULL;
     return p->ops == &net_user_ops ? slirp_connection_info(((NetUser *)p->opaque)->slirp) : NULL;
 }
 
@@ -492,9 +507,13 @@ NetPort *net_user_new(const char *id, OptList *o, GError **err)
     g_autofree const char **search = optlist_all(o, "dnssearch");
     g_autofree char *net_text = NULL;
     SlirpConfig cfg = { 0 };
-    bool restricted;
+    bool restricted, isolated;
     NetUser *u;
 
+    if (!optlist_bool(o, "isolated", false, &isolated, err))
+        return NULL;
+    if (isolated)
+        return net_isolated_new(id, o, err);
     if (!fill_config(o, &cfg, &net_text, &restricted, err))
         return NULL;
     cfg.vdnssearch = *search ? search : NULL;
@@ -503,11 +522,11 @@ NetPort *net_user_new(const char *id, OptList *o, GError **err)
     if (!optlist_check_unused(o, err))
         return NULL;
     u = g_new0(NetUser, 1);
-    u->fds = g_array_new(FALSE, FALSE, sizeof(UserFd));
+    u->fds = g_ptr_array_new_with_free_func(g_free);
     u->net_text = g_steal_pointer(&net_text);
     u->restricted = restricted;
     u->port = net_port_new("user", id, &net_user_ops, u);
-    u->port->max_frame = 65535 + 14;    /* slirp ends TCP itself; over IPv6 it insists on 1500 bytes */
+    u->port->max_frame = NET_USER_FRAME_MAX;
     u->slirp = slirp_new(&cfg, &callbacks, u);
     if (!u->slirp) {
         err_set(err, "the user-mode network refused its addresses");
@@ -517,6 +536,7 @@ NetPort *net_user_new(const char *id, OptList *o, GError **err)
     u->source = g_source_new(&user_source_funcs, sizeof(UserSource));
     ((UserSource *)u->source)->u = u;
     g_source_set_name(u->source, "slirp");
+    g_source_set_can_recurse(u->source, TRUE);  /* else each dispatch wakes the next poll; util/watch.h */
     g_source_attach(u->source, NULL);
     if (!add_rules(u->port, o, err)) {
         net_port_free(u->port);

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <glib/gstdio.h>
 #include <sys/socket.h>
+#include <stdlib.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -160,10 +161,10 @@ static void user_network_checks_its_options(void)
     }
 }
 
-/* A DHCP DISCOVER goes in, an OFFER comes back: slirp runs behind the door. */
-static void user_network_answers_dhcp(void)
+/* A DHCP DISCOVER goes in, an OFFER comes back: slirp runs behind the door, here or in its helper. */
+static void user_network_answers_dhcp(gconstpointer options)
 {
-    g_autoptr(OptList) o = optlist_parse("user,id=n0", "type", NULL);
+    g_autoptr(OptList) o = optlist_parse(options, "type", NULL);
     NetPort *p = net_backend_new(o, NULL);
     Sink nic = { true };
     NetPort *n = net_port_new("test", "nic", &sink_ops, &nic);
@@ -192,8 +193,10 @@ static void user_network_answers_dhcp(void)
     f[42 + 242] = 1;
     f[42 + 243] = 0xff;
     net_send(n, f, sizeof f);
-    for (int i = 0; i < 20 && !nic.got; i++)
+    for (int i = 0; i < 2000 && !nic.got; i++) {
         g_main_context_iteration(NULL, FALSE);
+        g_usleep(1000);
+    }
     g_assert_cmpuint(nic.got, >=, 1);
     net_port_free(n);
     net_port_free(p);
@@ -227,6 +230,60 @@ static void socket_pair_carries_frames(void)
     g_assert_cmpint(g_unlink("test-net.sock"), ==, 0);
     g_assert_cmpint(g_chdir(cwd), ==, 0);
     g_rmdir(dir);
+}
+
+static gboolean set_flag(gpointer flag)
+{
+    *(bool *)flag = true;
+    return G_SOURCE_REMOVE;
+}
+
+/* An open descriptor and nothing to do: the main loop sleeps until slirp's next timer. */
+static void idle_user_network_lets_the_main_loop_sleep(void)
+{
+    g_autoptr(OptList) o = optlist_parse("user,id=n0,hostfwd=tcp:127.0.0.1:0-:22", "type", NULL);
+    NetPort *p = net_backend_new(o, NULL);
+    unsigned rounds = 0;
+    bool over = false;
+
+    g_timeout_add(200, set_flag, &over);
+    for (; !over; rounds++)
+        g_main_context_iteration(NULL, TRUE);
+    g_assert_cmpuint(rounds, <, 20);
+    net_port_free(p);
+}
+
+/* Rules and their texts cross to the helper and back; its end is a pulled cable. */
+static void isolated_network_takes_rules_and_may_die(void)
+{
+    g_autoptr(OptList) o = optlist_parse("user,id=n0,isolated=on", "type", NULL), bad = NULL;
+    g_autoptr(GError) err = NULL;
+    NetPort *p = net_backend_new(o, &err);
+    Sink nic = { true };
+    NetPort *n = net_port_new("test", "nic", &sink_ops, &nic);
+    g_autofree char *info = NULL, *helper = NULL;
+
+    g_assert_no_error(err);
+    g_assert_true(net_port_plug(p, n, NULL));
+    g_assert_true(net_user_hostfwd_add(p, "tcp:127.0.0.1:0-:22", NULL));
+    info = net_user_describe(p);
+    g_assert_nonnull(strstr(info, "HOST_FORWARD"));
+    g_assert_false(net_user_hostfwd_remove(p, "tcp:127.0.0.1:1", &err));
+    g_assert_nonnull(strstr(err->message, "no host forwarding rule"));
+    g_clear_error(&err);
+    helper = g_strdup_printf("pkill -9 -P %d quern-net", getpid());
+    g_assert_cmpint(system(helper), ==, 0);
+    for (int i = 0; i < 2000 && net_port_link(n); i++) {
+        g_main_context_iteration(NULL, FALSE);
+        g_usleep(1000);
+    }
+    g_assert_false(net_port_link(n));
+    g_assert_false(net_user_hostfwd_add(p, "tcp:127.0.0.1:0-:22", NULL));
+    net_port_free(n);
+    net_port_free(p);
+    bad = optlist_parse("user,id=n0,isolated=on,bogus=1", "type", NULL);
+    g_assert_null(net_backend_new(bad, &err));
+    g_assert_nonnull(strstr(err->message, "bogus"));
 }
 
 static int listener(uint16_t *port)
@@ -284,6 +341,8 @@ static void restricted_guest_does_not_reach_the_host(void)
     g_assert_false(loopback_reached("user,id=n0,restrict=on", 0x0a000202));
     g_assert_false(loopback_reached("user,id=n0,restrict=on", 0x0a000203));
     g_assert_false(loopback_reached("user,id=n0,restrict=on", 0x7f000001));
+    g_assert_true(loopback_reached("user,id=n0,isolated=on", 0x0a000202));
+    g_assert_false(loopback_reached("user,id=n0,isolated=on,restrict=on", 0x0a000202));
 }
 
 static void taken_port_names_its_owner(void)
@@ -338,6 +397,8 @@ static void lying_stream_peer_is_disconnected(void)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && g_str_equal(argv[1], "net-helper"))         /* isolated networks start their own program again */
+        return net_helper_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/net/busy_receiver_stops_sender_then_wakes_it", busy_receiver_stops_sender_then_wakes_it);
     g_test_add_func("/net/link_down_drops_frames", link_down_drops_frames);
@@ -345,7 +406,10 @@ int main(int argc, char **argv)
     g_test_add_func("/net/guard_drops_lying_lengths", guard_drops_lying_lengths);
     g_test_add_func("/net/guard_survives_random_frames", guard_survives_random_frames);
     g_test_add_func("/net/user_network_checks_its_options", user_network_checks_its_options);
-    g_test_add_func("/net/user_network_answers_dhcp", user_network_answers_dhcp);
+    g_test_add_data_func("/net/user_network_answers_dhcp", "user,id=n0", user_network_answers_dhcp);
+    g_test_add_data_func("/net/isolated_network_answers_dhcp", "user,id=n0,isolated=on", user_network_answers_dhcp);
+    g_test_add_func("/net/isolated_network_takes_rules_and_may_die", isolated_network_takes_rules_and_may_die);
+    g_test_add_func("/net/idle_user_network_lets_the_main_loop_sleep", idle_user_network_lets_the_main_loop_sleep);
     g_test_add_func("/net/socket_pair_carries_frames", socket_pair_carries_frames);
     g_test_add_func("/net/restricted_guest_does_not_reach_the_host", restricted_guest_does_not_reach_the_host);
     g_test_add_func("/net/taken_port_names_its_owner", taken_port_names_its_owner);
