@@ -16,7 +16,7 @@
 
 /* Host registers with a role. Guest RSP lives in R9; guest R9-R11 live in X86Cpu.gpr. */
 enum { S0 = H_R10, S1 = H_R11, HSP = H_R9 };
-enum { JIT_MAX_INSNS = 64, JIT_MAX_EXITS = 64, JIT_MAX_COND = 10, HASH_SIZE = 1 << 17 };
+enum { JIT_MAX_INSNS = 64, JIT_MAX_EXITS = 64, JIT_MAX_COND = 10, HASH_PER_BYTE = 128 };
 
 typedef struct JitBlock JitBlock;
 typedef struct JitPage JitPage;
@@ -37,7 +37,7 @@ typedef struct JitExit {        /* a direct branch */
     struct JitExit *next_in;    /* of `to`'s incoming list */
     uint8_t *patch;             /* its rel32, writable alias */
     uint64_t stub;              /* where the rel32 goes while not linked */
-    uint8_t *lit, *jump;        /* far: the thunk's key and last rel32, writable alias; NULL: no thunk yet */
+    uint8_t *lit, *jump;        /* far: the thunk's literal and last rel32, writable alias; NULL: no thunk yet */
     uint64_t thunk;
     int32_t off;                /* target minus start of the page */
     bool nogroup;               /* wants the variant without group checks */
@@ -66,7 +66,8 @@ struct JitBlock {
     Recipe *recipes;
     JitExit *exits, *incoming;
     unsigned n_exits;
-    JitBlock *hash_next, *page_next;
+    JitBlock *page_next;
+    uint64_t token;             /* the page's */
     JitBlock *alias_of;         /* stands for the tail of that block's instruction in the next page */
     uint64_t peek_lines;        /* 64-byte lines of the page whose code it drew conclusions from */
     uint32_t runs;              /* with check: how often it was compared */
@@ -80,6 +81,7 @@ struct JitPage {                /* a page with code */
     const uint8_t *host;
     RamBlock *ram;              /* NULL: ROM */
     uint64_t ram_offset;
+    uint64_t token;             /* random; no other page has or had it */
     JitBlock *blocks;
     uint64_t lines;             /* 64-byte lines with translated bytes */
     unsigned written;           /* times a store hit code here */
@@ -101,9 +103,10 @@ typedef struct CodeCache {
     size_t size, used, stub_bytes;
 } CodeCache;
 
-/* Behind the branch cache: blocks by RIP and salt; survives what thrashes the low 16 bits. */
-enum { FAR_ENTRIES = 1 << 13, FAR_MISSES = 16 };
-typedef struct JitFar { uint64_t rip, salt; JitBlock *b; } JitFar;
+typedef struct JitSlot {        /* of the table of blocks: open addressing, NULL ends a search */
+    uint64_t tag;               /* hash of key and mode */
+    JitBlock *b;
+} JitSlot;
 
 typedef struct JitStats {
     uint64_t blocks, insns, guest_bytes, code_bytes, flushes, invalidated, chained, lookups, interp, enters,
@@ -125,12 +128,12 @@ struct JitCpu {
     Interp *interp;
     CodeCache cache;
     JitStubs stubs;
-    JitBlock **hash;
+    JitSlot *hash;
+    uint64_t hash_mask, hash_used, next_token;
     GHashTable *pages;          /* host page -> JitPage */
     GPtrArray *order;           /* blocks by code address */
     GPtrArray *chunks;          /* arena */
     size_t chunk_used;
-    JitFar far[FAR_ENTRIES];
     uint32_t heat_limit;
     uint32_t heat_used;
     uint8_t churn[CHURN_ENTRIES];       /* by hash of a page: code on it was overwritten */
@@ -140,7 +143,7 @@ struct JitCpu {
     GArray *dirty;              /* JitDirty written by other threads */
     bool dirty_all;             /* more than fits: everything */
     JitStats st;
-    bool has_avx, exact, want_flush;
+    bool has_avx, has_bmi2, exact, want_flush;
     bool local_kernel;          /* supervisor code on pages that are not global was seen this epoch */
     uint32_t seen_epoch;        /* X86Cpu.code_epoch local_kernel belongs to */
     bool failed;                /* check=on found a difference: the machine stops */
@@ -183,6 +186,8 @@ void jit_flush(JitCpu *j);      /* drops everything; never called with generated
 void jit_ibtc_set(JitCpu *j, uint64_t va, uint64_t host);
 void jit_ibtc_drop(JitCpu *j, uint64_t va);
 void jit_ibtc_clear(JitCpu *j);
+/* b can be entered at va from now on while the code space in force is. */
+void jit_tag_set(JitCpu *j, uint64_t va, const JitBlock *b);
 
 static inline uint8_t *jit_churn(JitCpu *j, const uint8_t *host)
 {
@@ -201,10 +206,10 @@ JitBlock *jit_translate_crossing(JitCpu *j, const X86Fetch *f, const X86Fetch *f
 /* exits.c */
 /* The block's way in for the branch cache, made when first asked for; 0: no room. */
 uint64_t jit_ientry(JitCpu *j, JitBlock *b);
-/* Lets the far exit x go straight to the block `to` at rip while the mode and space in force are. */
-void jit_link_far(JitCpu *j, JitExit *x, JitBlock *to, uint64_t rip);
+/* Lets the far exit x go straight to the block `to` wherever its page is at that distance. */
+void jit_link_far(JitCpu *j, JitExit *x, JitBlock *to);
 
-/* Host address for c->rip from the branch cache, env made ready for it; 0: let the run loop see. */
+/* Where to enter generated code for c->rip, env made ready for it; 0: let the run loop see. */
 uint64_t jit_continue(X86Cpu *c);
 /* The same for a miss of the branch cache: nothing but RIP has changed. */
 uint64_t jit_miss(X86Cpu *c);
@@ -227,6 +232,10 @@ const X86Insn *jit_fault_insn(JitCpu *j);
 /* vec.c: x87 state between X86Cpu and env.fxarea. */
 void jit_fpu_out(X86Cpu *c);
 void jit_fpu_in(X86Cpu *c);
+
+/* The part of env.salt that is the mode's; the literal that a way into b adds to salt, page address and code tag: 0 if all is right. */
+#define MODE_SALT 0xc2b2ae3d27d4eb4fULL
+static inline uint64_t jit_entry_key(const JitBlock *b) { return b->token - (b->mode & 0x7fffffff) * MODE_SALT; }
 
 #define MODE_JIT_NOGROUP (1u << 31)     /* key bit: variant without group checks */
 

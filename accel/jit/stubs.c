@@ -285,24 +285,13 @@ static uint64_t make_miss(JitCpu *j, Emit *e, uint64_t (*ask)(X86Cpu *))
     return at;
 }
 
-/* r10 = RIP, r11 = JitExit whose thunk was made for another address space, RCX parked: by the branch cache,
-   now and then by C, which links the exit anew. */
+/* r10 = RIP, r11 = JitExit whose thunk does not know the target's page in this address space, RCX parked. */
 static uint64_t make_far_again(Emit *e, uint64_t relink)
 {
     uint64_t at = e_rx(e, e_here(e));
-    HMem park = m_gs(GS_ENV(rcx_park));
-    uint8_t *due;
 
     e_st(e, true, m_gs(GS_ENV(far_exit)), S1);
-    e_ld(e, true, H_RCX, m_gs(GS_ENV(far_countdown)));
-    due = e_jcc8_fwd(e, 0xe3);
-    e_lea(e, true, H_RCX, m_base(H_RCX, -1));
-    e_st(e, true, m_gs(GS_ENV(far_countdown)), H_RCX);
-    e_ld(e, true, H_RCX, park);
-    e_enc(e, &(Enc) { .map = 1, .op = 0xb7, .reg = S1, .rm = h_reg(S0) });
-    e_jmp_m(e, (HMem) { H_NONE, S1, 3, true, GS_ENV(ibtc_host) });
-    e_bind8(e, due);
-    e_ld(e, true, H_RCX, park);
+    e_ld(e, true, H_RCX, m_gs(GS_ENV(rcx_park)));
     e_jmp(e, relink);
     return at;
 }

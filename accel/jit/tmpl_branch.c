@@ -65,7 +65,10 @@ void tr_exit(Tr *t, int32_t toff, uint16_t from)
 
     if (!in_page(toff)) {
         fl_host(t, S1);
-        tr_exit_far(t, toff);
+        if (from > TLB_PAGE)    /* an event may be due: the branch cache's way in looks */
+            tr_exit_far(t, toff);
+        else
+            add_exit(t, X_FAR, e_jmp_fwd(&t->e), toff);
         return;
     }
     dead = !fl_peek(t, toff) && !t->j->exact;
@@ -192,17 +195,14 @@ static void call_direct(Tr *t, unsigned k, int32_t toff)
     push_return(t, k);
     push_pair(t);
     fl_host(t, S1);
-    if (in_page(toff)) {
-        if (toff < t->t[k].next)
-            poll(t, toff);
-        e8(e, 0xe8);
+    if (in_page(toff) && toff < t->t[k].next)
+        poll(t, toff);
+    e8(e, 0xe8);
+    if (in_page(toff))
         add_exit(t, X_CHAIN, e_here(e), toff)->flags_dead = !fl_peek(t, toff) && !t->j->exact;
-        e32(e, 0);
-    } else {
-        e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
-        e_lea(e, t->code64, S0, m_base(S0, toff));
-        call_cached(t);
-    }
+    else
+        add_exit(t, X_FAR, e_here(e), toff);
+    e32(e, 0);
     continuation(t, k);
     t->ended = true;
 }

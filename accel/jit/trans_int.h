@@ -40,6 +40,7 @@ typedef struct ExitTmp {
     int32_t toff;               /* target minus page start */
     uint8_t kind;
     bool flags_dead;            /* X_POLL: the target does not read flags */
+    bool other_mode;            /* the mode word has changed on the way */
     FlagHome home;              /* X_NOGROUP: state of flags there */
     Recipe rc;
     uint8_t *retry;             /* stack group: after a refill */

@@ -238,6 +238,23 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
         e_jmp(e, x->flags_dead ? st->exit_poll_dead : st->exit_poll);
 }
 
+/* Branches to what is translated already, its own start too, need not come back to the run loop once. */
+static void link_known(Tr *t, JitBlock *b)
+{
+    JitExit *out = b->exits;
+
+    for (unsigned n = 0; n < t->n_exits; n++) {
+        const ExitTmp *x = &t->exits[n];
+        JitBlock *to;
+
+        if (!is_chained(x))
+            continue;
+        if (x->kind == X_CHAIN && !x->other_mode && (to = jit_block_find(t->j, t->page + x->toff, t->mode)))
+            jit_link(t->j, out, to);
+        out++;
+    }
+}
+
 static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
 {
     JitCpu *j = t->j;
@@ -283,6 +300,8 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     memcpy(b->recipes, t->recipes, t->n_recipes * sizeof(Recipe));
     j->cache.used = (t->e.p - j->cache.rw + 15) & ~(size_t)15;
     jit_block_add(j, b, page);
+    if (!j->check)
+        link_known(t, b);
     if (j->m->perf) {
         fprintf(j->m->perf, "%" PRIx64 " %x guest:%" PRIx64 "\n", b->code, b->code_len, j->c->rip);
         fflush(j->m->perf);
@@ -341,7 +360,7 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
     JitPage *page;
     Tr t;
 
-    if (j->cache.size - j->cache.used < 2 * MAX_CODE) {
+    if (j->cache.size - j->cache.used < 2 * MAX_CODE || j->hash_used > j->hash_mask / 4 * 3) {
         j->want_flush = true;
         return NULL;
     }
@@ -377,7 +396,7 @@ JitBlock *jit_translate_crossing(JitCpu *j, const X86Fetch *f, const X86Fetch *f
     JitBlock *b;
     Tr t;
 
-    if (j->cache.size - j->cache.used < 2 * MAX_CODE) {
+    if (j->cache.size - j->cache.used < 2 * MAX_CODE || j->hash_used > j->hash_mask / 4 * 3) {
         j->want_flush = true;
         return NULL;
     }
