@@ -1,6 +1,7 @@
 /* netopts: -netdev, -nic and -net become network back-ends and the board's network cards. */
 #include "cli/cli.h"
 
+#include "monitor/monitor.h"
 #include "net/net.h"
 
 static const char *const nic_keys[] = { "model", "mac", "macaddr", "addr", "vectors", "bootindex", NULL };
@@ -20,34 +21,11 @@ static void nic_add(Cli *cli, const char *model, const char *netdev, const char 
     g_ptr_array_add(cli->cfg.nics, g_string_free(t, false));
 }
 
-/* Makes the back-end that opts describe; opts needs an id. */
-static NetPort *backend_add(Services *s, OptList *opts, const char *id, GError **err)
-{
-    NetPort *p;
-
-    if (backend_find(s->m, "netdev", id)) {
-        err_set(err, "there is already a network back-end '%s'", id);
-        return NULL;
-    }
-    p = net_backend_new(opts, err);
-    if (!p)
-        return NULL;
-    g_ptr_array_add(s->netports, p);
-    backend_register(s->m, "netdev", id, p);
-    return p;
-}
-
 static bool netdev_one(Services *s, const char *text, GError **err)
 {
     g_autoptr(OptList) l = optlist_parse(text, "type", err);
-    const char *id;
 
-    if (!l)
-        return false;
-    id = optlist_str(l, "id", NULL);
-    if (!id || !*id)
-        return err_set(err, "id= is missing: the name a network card uses in netdev=");
-    return backend_add(s, l, id, err) != NULL;
+    return l && netdev_add(s->m, l, err);
 }
 
 static const char *model_class(const char *model, GError **err)
@@ -102,7 +80,7 @@ static bool nic_one(Services *s, Cli *cli, const char *text, unsigned n, GError 
         if (!g_strv_contains(nic_keys, it->key) && strcmp(it->key, "type") && strcmp(it->key, "id"))
             optlist_add(back, it->key, it->value);
     }
-    if (!backend_add(s, back, id, err))
+    if (!netdev_add(s->m, back, err))
         return false;
     nic_add(cli, model, id, mac, addr);
     return true;
@@ -147,7 +125,7 @@ static bool net_one(Services *s, Cli *cli, const char *text, OldNet *old, unsign
         made = g_strdup_printf("#net%u", n);
     if (!optlist_has(l, "id"))
         optlist_add(l, "id", made);
-    if (!backend_add(s, l, made, err))
+    if (!netdev_add(s->m, l, err))
         return false;
     g_ptr_array_add(old->backs, g_strdup(made));
     return true;

@@ -1,15 +1,13 @@
-/* hmp_backends: screens, keys, mice, network, character devices. */
+/* hmp_backends: screens, keys, mice, character devices. */
 #include "monitor/hmp_int.h"
 
 #include "chardev/chardev.h"
-#include "net/net.h"
 #include "ui/display.h"
 
 #include <stdlib.h>
 
 HmpFn hmp_screendump, hmp_sendkey, hmp_mouse_move, hmp_mouse_button, hmp_mouse_set, hmp_set_password,
-      hmp_info_mice, hmp_info_vnc, hmp_info_network, hmp_info_usernet, hmp_set_link, hmp_hostfwd_add,
-      hmp_hostfwd_remove, hmp_info_chardev, hmp_chardev_add, hmp_chardev_remove, hmp_ringbuf_read,
+      hmp_info_mice, hmp_info_vnc, hmp_info_chardev, hmp_chardev_add, hmp_chardev_remove, hmp_ringbuf_read,
       hmp_ringbuf_write;
 
 static Ui *ui_of(Hmp *h) { return machine_service(h->m, "ui"); }
@@ -82,96 +80,6 @@ void hmp_info_vnc(Hmp *h, int argc, char **argv)
     if (ui_of(h))
         hmp_take(h, display_vnc_describe(ui_of(h)));
 }
-
-/* --- network --- */
-
-static GPtrArray *ports_of(Hmp *h) { return machine_service(h->m, "netports"); }
-
-static void describe_port(Hmp *h, const NetPort *p, const char *lead, int index)
-{
-    g_autofree char *more = p->ops && p->ops->describe ? p->ops->describe(p->opaque) : NULL;
-
-    /* A back-end's own text starts with "type=". */
-    if (more && g_str_has_prefix(more, "type="))
-        hmp_printf(h, "%s%s: index=%d,%s\n", lead, p->id, index, more);
-    else
-        hmp_printf(h, "%s%s: index=%d,type=%s%s%s\n", lead, p->id, index, p->type, more ? "," : "", more ? more : "");
-}
-
-void hmp_info_network(Hmp *h, int argc, char **argv)
-{
-    GPtrArray *ports = ports_of(h);
-
-    for (unsigned i = 0; ports && i < ports->len; i++) {
-        NetPort *p = g_ptr_array_index(ports, i);
-
-        if (p->peer) {
-            describe_port(h, p->peer, "", 0);
-            describe_port(h, p, " \\ ", 0);
-        } else {
-            describe_port(h, p, "", 0);
-        }
-    }
-}
-
-void hmp_info_usernet(Hmp *h, int argc, char **argv)
-{
-    GPtrArray *ports = ports_of(h);
-
-    for (unsigned i = 0; ports && i < ports->len; i++)
-        hmp_take(h, net_user_describe(g_ptr_array_index(ports, i)));
-}
-
-static NetPort *port_find(Hmp *h, const char *name)
-{
-    GPtrArray *ports = ports_of(h);
-
-    for (unsigned i = 0; ports && i < ports->len; i++) {
-        NetPort *p = g_ptr_array_index(ports, i);
-
-        if (!strcmp(p->id, name))
-            return p;
-        if (p->peer && !strcmp(p->peer->id, name))
-            return p->peer;
-    }
-    return NULL;
-}
-
-void hmp_set_link(Hmp *h, int argc, char **argv)
-{
-    NetPort *p = argc == 3 ? port_find(h, argv[1]) : NULL;
-
-    if (argc != 3)
-        hmp_printf(h, "set_link NAME on|off\n");
-    else if (!p)
-        hmp_printf(h, "Error: there is no network port '%s'\n", argv[1]);
-    else
-        net_port_set_link(p, !strcmp(argv[2], "on"));
-}
-
-static void hostfwd(Hmp *h, int argc, char **argv, bool add)
-{
-    GPtrArray *ports = ports_of(h);
-    NetPort *p = NULL;
-    GError *err = NULL;
-
-    if (argc < 2) {
-        hmp_printf(h, "%s [id] tcp|udp:[addr]:port-[addr]:port\n", argv[0]);
-        return;
-    }
-    if (argc > 2)
-        p = port_find(h, argv[1]);
-    for (unsigned i = 0; !p && argc == 2 && ports && i < ports->len; i++)
-        if (!strcmp(((NetPort *)g_ptr_array_index(ports, i))->type, "user"))
-            p = g_ptr_array_index(ports, i);
-    if (!p)
-        hmp_printf(h, "Error: there is no such user network\n");
-    else if (!(add ? net_user_hostfwd_add(p, argv[argc - 1], &err) : net_user_hostfwd_remove(p, argv[argc - 1], &err)))
-        hmp_error(h, err);
-}
-
-void hmp_hostfwd_add(Hmp *h, int argc, char **argv) { hostfwd(h, argc, argv, true); }
-void hmp_hostfwd_remove(Hmp *h, int argc, char **argv) { hostfwd(h, argc, argv, false); }
 
 /* --- character devices --- */
 

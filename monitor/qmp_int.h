@@ -23,6 +23,8 @@ const QmpCmd *qmp_commands(size_t *n);
 const char *qmp_str(JsonObject *args, const char *name, const char *def);
 int64_t qmp_int(JsonObject *args, const char *name, int64_t def);
 bool qmp_bool(JsonObject *args, const char *name, bool def);
+/* args as options: nested members get dotted keys. */
+OptList *qmp_options(JsonObject *args, GError **err);
 /* A node from JSON text we wrote ourselves. */
 JsonNode *qmp_node(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 JsonNode *qmp_take_object(JsonObject *o);

@@ -228,7 +228,7 @@ JsonNode *qmp_human_monitor_command(Qmp *q, JsonObject *args, GError **err)
 
 /* --- devices and objects --- */
 
-static OptList *args_list(JsonObject *args, GError **err)
+OptList *qmp_options(JsonObject *args, GError **err)
 {
     g_autoptr(JsonNode) n = json_node_new(JSON_NODE_OBJECT);
     g_autofree char *text = NULL;
@@ -240,7 +240,7 @@ static OptList *args_list(JsonObject *args, GError **err)
 
 JsonNode *qmp_device_add(Qmp *q, JsonObject *args, GError **err)
 {
-    g_autoptr(OptList) l = args_list(args, err);
+    g_autoptr(OptList) l = qmp_options(args, err);
 
     if (l && device_add(q->m, l, err))
         return NULL;
@@ -296,7 +296,7 @@ static void optlist_drop(void *data) { optlist_free(data); }
 
 JsonNode *qmp_object_add(Qmp *q, JsonObject *args, GError **err)
 {
-    OptList *l = args_list(args, err);
+    OptList *l = qmp_options(args, err);
 
     if (l)
         machine_on_free(q->m, optlist_drop, l);

@@ -10,6 +10,7 @@
 
 typedef struct Dump {
     FILE *f;
+    char *path;
     uint32_t snaplen;
 } Dump;
 
@@ -18,6 +19,7 @@ static void dump_free(gpointer opaque)
     Dump *d = opaque;
 
     fclose(d->f);
+    g_free(d->path);
     g_free(d);
 }
 
@@ -41,11 +43,20 @@ bool net_dump_attach(NetPort *p, const char *path, uint64_t snaplen, GError **er
     }
     d = g_new0(Dump, 1);
     d->f = f;
+    d->path = g_strdup(path);
     d->snaplen = head.snaplen;
     if (!p->dumps)
         p->dumps = g_ptr_array_new_with_free_func(dump_free);
     g_ptr_array_add(p->dumps, d);
     return true;
+}
+
+void net_dump_detach(NetPort *p, const char *path)
+{
+    for (guint i = p->dumps ? p->dumps->len : 0; i-- > 0; ) {
+        if (g_str_equal(((Dump *)p->dumps->pdata[i])->path, path))
+            g_ptr_array_remove_index(p->dumps, i);
+    }
 }
 
 static void dump_one(Dump *d, const uint8_t *frame, size_t len)

@@ -1,5 +1,5 @@
 /* net: ports, plugging, bounded queues and delivery. */
-#include "net/net.h"
+#include "net/net_int.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -31,6 +31,7 @@ void net_port_free(NetPort *p)
 {
     if (!p)
         return;
+    net_buffer_detach(p);
     net_port_unplug(p);
     g_clear_pointer(&p->dumps, g_ptr_array_unref);
     net_port_purge(p);
@@ -149,17 +150,11 @@ static bool deliver(NetPort *to, const uint8_t *frame, size_t len, const NetOffl
     return took;
 }
 
-bool net_send_offload(NetPort *from, const uint8_t *frame, size_t len, const NetOffload *o)
+bool net_send_now(NetPort *from, const uint8_t *frame, size_t len, const NetOffload *o)
 {
     NetPort *to = from->peer;
     NetQueued *q;
 
-    net_dump_frame(from, frame, len);
-    if (!net_port_link(from) || len > NET_FRAME_MAX || len == 0) {
-        from->dropped++;
-        return true;
-    }
-    net_dump_frame(to, frame, len);
     if (g_queue_is_empty(&to->queue) && deliver(to, frame, len, o)) {
         if (!g_queue_is_empty(&to->queue))
             net_port_ready(to);         /* frames queued while it was delivering */
@@ -178,6 +173,21 @@ bool net_send_offload(NetPort *from, const uint8_t *frame, size_t len, const Net
     if (to->queue.length >= NET_QUEUE_MAX / 2)
         to->sender_blocked = true;
     return !to->sender_blocked;
+}
+
+bool net_send_offload(NetPort *from, const uint8_t *frame, size_t len, const NetOffload *o)
+{
+    NetPort *to = from->peer;
+
+    net_dump_frame(from, frame, len);
+    if (!net_port_link(from) || len > NET_FRAME_MAX || len == 0) {
+        from->dropped++;
+        return true;
+    }
+    net_dump_frame(to, frame, len);
+    if (net_buffer_hold(from, true, frame, len, o) || net_buffer_hold(to, false, frame, len, o))
+        return true;
+    return net_send_now(from, frame, len, o);
 }
 
 bool net_send(NetPort *from, const uint8_t *frame, size_t len)

@@ -37,6 +37,7 @@ typedef struct NetPortOps {
     bool (*receive_offload)(void *opaque, const uint8_t *frame, size_t len, const NetOffload *o);
     void (*peer_takes)(void *opaque, unsigned takes);   /* the other end's `takes` changed. Optional. */
     char *(*describe)(void *opaque);    /* "type=user,net=10.0.2.0,restrict=off"; caller frees. Optional. */
+    char *(*rx_filter)(void *opaque);   /* members of a query-rx-filter answer, JSON without braces; caller frees. Optional. */
 } NetPortOps;
 
 struct NetPort {
@@ -55,6 +56,7 @@ struct NetPort {
     GQueue queue;               /* of NetQueued: frames waiting for this port to become ready */
     bool delivering;
     GPtrArray *dumps;           /* captures: net/dump.c */
+    struct NetBuffer *buffer;   /* holds frames back: net/buffer.c; or NULL */
     uint64_t frames_in, bytes_in, dropped;
 };
 
@@ -93,6 +95,10 @@ char *net_user_describe(NetPort *p);            /* "info usernet" text; NULL for
 int net_helper_main(int argc, char **argv);
 /* Writes every frame that passes p to a pcap file until p is freed (-object filter-dump). */
 bool net_dump_attach(NetPort *p, const char *path, uint64_t snaplen, GError **err) MUST_CHECK;
+void net_dump_detach(NetPort *p, const char *path);
+/* Holds frames sent to and by p and lets all of them go on every interval_us (-object filter-buffer); one a port. */
+bool net_buffer_attach(NetPort *p, uint64_t interval_us, bool to, bool from, GError **err) MUST_CHECK;
+void net_buffer_detach(NetPort *p);             /* what it holds goes on */
 void net_dump_frame(NetPort *p, const uint8_t *frame, size_t len);     /* internal to net/ */
 
 /* "52:54:00:12:34:56" -> 6 bytes; multicast and malformed addresses are refused. */

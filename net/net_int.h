@@ -33,6 +33,11 @@ void net_dgram_io_free(NetDgram *d);
 void net_dgram_io_resume(NetDgram *d);
 bool net_dgram_io_send(NetDgram *d, const uint8_t *frame, size_t len);
 
+typedef struct NetBuffer NetBuffer;
+/* Takes a frame p got or sent into its buffer, if it has one for that way. */
+bool net_buffer_hold(NetPort *p, bool by_port, const uint8_t *frame, size_t len, const NetOffload *o);
+/* net_send_offload() behind filters. */
+bool net_send_now(NetPort *from, const uint8_t *frame, size_t len, const NetOffload *o);
 
 /* Address helpers (sockaddr.c): "host:port", ":port" or "unix path" to a socket. */
 typedef struct NetAddr { uint8_t sa[128]; unsigned len; int family; } NetAddr;

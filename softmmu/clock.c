@@ -39,6 +39,7 @@ struct Clocks {
     int64_t armed;              /* monotonic deadline the fd is set to, INT64_MAX: off */
     GSource *source;
     timer_t late_timer;         /* valid while late is set */
+    int64_t late_armed;         /* monotonic time it is set to, INT64_MAX: off or fired */
     void (*late)(void *opaque); /* async-signal-safe, on the helper's thread */
     void *late_opaque;
 };
@@ -57,7 +58,7 @@ Clocks *clocks_new(bool manual)
 
     c->manual = manual;
     c->fd = -1;
-    c->armed = INT64_MAX;
+    c->armed = c->late_armed = INT64_MAX;
     for (int k = 0; k < CLOCK_KINDS; k++)
         c->heap[k] = g_ptr_array_new();
     return c;
@@ -183,31 +184,53 @@ static int64_t next_monotonic(Clocks *c)
     return best;
 }
 
-/* Sets the timerfd to the earliest deadline; a later one than armed costs one early wake-up
-   instead of a system call for each change. */
-static void clocks_arm(Clocks *c, bool exact)
+static struct itimerspec at_ns(int64_t when)
 {
     struct itimerspec its = { 0 };
-    int64_t when;
 
-    if (c->fd < 0)
-        return;
-    when = next_monotonic(c);
-    if (exact ? when == c->armed : when >= c->armed)
-        return;
-    c->armed = when;
     if (when != INT64_MAX) {
         its.it_value.tv_sec = when / NS_PER_SEC;
         its.it_value.tv_nsec = when % NS_PER_SEC;
     }
-    timerfd_settime(c->fd, TFD_TIMER_ABSTIME, &its, NULL);
+    return its;
+}
+
+/* Sets the helper's timer behind the earliest deadline it can do something about. */
+static void arm_late(Clocks *c, bool exact)
+{
+    GPtrArray *h = c->heap[CLOCK_VM];
+    int64_t first = INT64_MAX, when;
+    struct itimerspec its;
+
     if (!c->late)
         return;
-    if (when != INT64_MAX) {
-        its.it_value.tv_sec = (when + LATE_NS) / NS_PER_SEC;
-        its.it_value.tv_nsec = (when + LATE_NS) % NS_PER_SEC;
-    }
+    for (unsigned i = 0; i < h->len && atomic_load(&c->vm_frozen) < 0; i++)
+        if (heap_at(h, i)->any_thread)
+            first = MIN(first, heap_at(h, i)->deadline);
+    when = first == INT64_MAX ? first : MAX(MIN(first, INT64_MAX / 4) - atomic_load(&c->vm_offset) + LATE_NS, 1);
+    if (exact ? when == c->late_armed : when >= c->late_armed)
+        return;
+    c->late_armed = when;
+    its = at_ns(when);
     timer_settime(c->late_timer, TIMER_ABSTIME, &its, NULL);
+}
+
+/* Sets the timerfd to the earliest deadline; a later one than armed costs one early wake-up
+   instead of a system call for each change. */
+static void clocks_arm(Clocks *c, bool exact)
+{
+    struct itimerspec its;
+    int64_t when;
+
+    if (c->fd < 0)
+        return;
+    arm_late(c, exact);
+    when = next_monotonic(c);
+    if (exact ? when == c->armed : when >= c->armed)
+        return;
+    c->armed = when;
+    its = at_ns(when);
+    timerfd_settime(c->fd, TFD_TIMER_ABSTIME, &its, NULL);
 }
 
 static void on_late(int sig, siginfo_t *si, void *context)
@@ -237,7 +260,7 @@ void clocks_set_helper(Clocks *c, int tid, void (*late)(void *opaque), void *opa
         return;                 /* the main thread alone keeps the time, as without a helper */
     c->late_opaque = opaque;
     c->late = late;
-    c->armed = INT64_MAX;       /* so that both are set */
+    c->late_armed = INT64_MAX;
     clocks_arm(c, true);
 }
 
@@ -305,6 +328,7 @@ void clocks_run_late(Clocks *c)
 {
     GPtrArray *h = c->heap[CLOCK_VM];
 
+    c->late_armed = INT64_MAX;
     for (int budget = RUN_BUDGET; budget; budget--) {
         int64_t now = clock_ns(c, CLOCK_VM);
         Timer *due = NULL;
@@ -409,6 +433,8 @@ void timer_set(Timer *t, int64_t deadline)
     heap_up(h, h->len - 1, t);
     if (t->heap_index == 0)
         clocks_arm(t->clocks, false);
+    else if (t->any_thread)
+        arm_late(t->clocks, false);
 }
 
 void timer_del(Timer *t)

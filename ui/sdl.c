@@ -186,8 +186,10 @@ static void sdl_updated(void *opaque, Console *con, int x, int y, int w, int h)
 {
     SdlDisplay *s = opaque;
 
-    if (!s->hidden)
-        draw_rect(s, x, y, w, h);
+    if (s->hidden)
+        return;
+    trace(sdl_present, "x=%d y=%d w=%d h=%d", x, y, w, h);
+    draw_rect(s, x, y, w, h);
 }
 
 static void sdl_cursor(void *opaque, Console *con)

@@ -11,19 +11,52 @@
 
 enum { KILL_PAGE_AFTER = 3 };      /* stores that hit code with no translation in between */
 
-static unsigned hash_of(const uint8_t *key, uint32_t mode)
+static uint64_t hash_of(const uint8_t *key, uint32_t mode)
 {
-    uint64_t h = ((uintptr_t)key ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ULL;
+    uint64_t h = ((uintptr_t)key ^ (uint64_t)mode << 48 ^ mode >> 16) * 0x9e3779b97f4a7c15ULL;
 
-    return h >> 40 & (HASH_SIZE - 1);
+    return h ^ h >> 32;
 }
 
 JitBlock *jit_block_find(JitCpu *j, const uint8_t *key, uint32_t mode)
 {
-    for (JitBlock *b = j->hash[hash_of(key, mode)]; b; b = b->hash_next)
-        if (b->key == key && b->mode == mode)
-            return b;
+    uint64_t tag = hash_of(key, mode);
+
+    for (uint64_t n = tag & j->hash_mask; j->hash[n].b; n = (n + 1) & j->hash_mask)
+        if (j->hash[n].tag == tag && j->hash[n].b->key == key && j->hash[n].b->mode == mode)
+            return j->hash[n].b;
     return NULL;
+}
+
+static void hash_put(JitCpu *j, JitBlock *b)
+{
+    uint64_t tag = hash_of(b->key, b->mode), n = tag & j->hash_mask;
+
+    while (j->hash[n].b)
+        n = (n + 1) & j->hash_mask;
+    j->hash[n] = (JitSlot) { tag, b };
+    j->hash_used++;
+}
+
+/* Closes the gap: later members of the run move up if that does not put them before their place. */
+static void hash_drop(JitCpu *j, const JitBlock *b)
+{
+    uint64_t gap = hash_of(b->key, b->mode) & j->hash_mask;
+
+    while (j->hash[gap].b && j->hash[gap].b != b)
+        gap = (gap + 1) & j->hash_mask;
+    if (!j->hash[gap].b)
+        return;
+    for (uint64_t n = (gap + 1) & j->hash_mask; j->hash[n].b; n = (n + 1) & j->hash_mask) {
+        uint64_t home = j->hash[n].tag & j->hash_mask;
+
+        if (((n - home) & j->hash_mask) >= ((n - gap) & j->hash_mask)) {
+            j->hash[gap] = j->hash[n];
+            gap = n;
+        }
+    }
+    j->hash[gap].b = NULL;
+    j->hash_used--;
 }
 
 static const uint8_t *page_of(const uint8_t *p) { return (const uint8_t *)((uintptr_t)p & ~(uintptr_t)4095); }
@@ -43,7 +76,8 @@ JitPage *jit_page(JitCpu *j, const X86Fetch *f)
         if (f->ram)
             soft_code_hold(j->m->code, j->c, f->ram, f->ram_offset);
         p = g_new0(JitPage, 1);
-        *p = (JitPage) { .host = f->host, .ram = f->ram, .ram_offset = f->ram_offset };
+        *p = (JitPage) { .host = f->host, .ram = f->ram, .ram_offset = f->ram_offset,
+                         .token = ++j->next_token * 0xd6e8feb86659fd93ULL };
         g_hash_table_insert(j->pages, (gpointer)f->host, p);
     }
     return p;
@@ -51,14 +85,12 @@ JitPage *jit_page(JitCpu *j, const X86Fetch *f)
 
 void jit_block_add(JitCpu *j, JitBlock *b, JitPage *p)
 {
-    unsigned h = hash_of(b->key, b->mode);
-
     p->written = 0;
+    b->token = p->token;
     b->page_next = p->blocks;
     p->blocks = b;
     p->lines |= line_mask(b->key - p->host, b->len) | b->peek_lines;
-    b->hash_next = j->hash[h];
-    j->hash[h] = b;
+    hash_put(j, b);
     g_ptr_array_add(j->order, b);
 }
 
@@ -154,12 +186,7 @@ void jit_block_kill(JitCpu *j, JitBlock *b)
         unlink_exit(j, x);
     b->incoming = NULL;
     drop_outgoing(b);
-    for (JitBlock **pp = &j->hash[hash_of(b->key, b->mode)]; *pp; pp = &(*pp)->hash_next) {
-        if (*pp == b) {
-            *pp = b->hash_next;
-            break;
-        }
-    }
+    hash_drop(j, b);
     /* Whoever still comes through the branch cache, with r10 = RIP, goes to the run loop. */
     if (b->ientry) {
         uint8_t *at = j->cache.rw + (b->ientry - j->cache.rx);
@@ -233,7 +260,6 @@ void jit_ibtc_drop(JitCpu *j, uint64_t va)
     JitEnv *e = jit_env(j->c);
     unsigned n = va & (IBTC_ENTRIES - 1);
 
-    e->ibtc_tag[n] = 1 - (va + e->salt);
     e->ibtc_host[n] = j->stubs.exit_miss;
 }
 
@@ -241,8 +267,15 @@ void jit_ibtc_set(JitCpu *j, uint64_t va, uint64_t host)
 {
     JitEnv *e = jit_env(j->c);
 
-    e->ibtc_tag[va & (IBTC_ENTRIES - 1)] = -(va + e->salt);
     e->ibtc_host[va & (IBTC_ENTRIES - 1)] = host;
+}
+
+void jit_tag_set(JitCpu *j, uint64_t va, const JitBlock *b)
+{
+    JitEnv *e = jit_env(j->c);
+    uint64_t page = va & ~(uint64_t)(TLB_PAGE - 1), n = page >> (j->has_bmi2 ? 12 : 8) & (IBTC_ENTRIES - 1);
+
+    e->code_tag[n] = -(page + b->token + e->salt - j->c->mode * MODE_SALT);
 }
 
 void jit_flush(JitCpu *j)
@@ -254,14 +287,13 @@ void jit_flush(JitCpu *j)
     while (g_hash_table_iter_next(&it, NULL, &p))
         if (((JitPage *)p)->ram)
             soft_code_release(j->m->code, ((JitPage *)p)->ram, ((JitPage *)p)->ram_offset);
-    memset(j->hash, 0, HASH_SIZE * sizeof *j->hash);
+    memset(j->hash, 0, (j->hash_mask + 1) * sizeof *j->hash);
+    j->hash_used = 0;
     g_hash_table_remove_all(j->pages);
     g_ptr_array_set_size(j->order, 0);
     g_ptr_array_set_size(j->chunks, 0);
-    memset(j->far, 0, sizeof j->far);
     jit_env(j->c)->far_exit = 0;
     j->cache.used = j->cache.stub_bytes;
-    j->cache.cold = j->cache.hot_size;
     jit_ibtc_clear(j);
     j->st.flushes++;
 }

@@ -13,7 +13,7 @@ enum { IBTC_ENTRIES = 1 << 16, JIT_GROUPS = 16 };
 
 typedef struct JitEnv {
     uint64_t vbase;             /* guest RIP = vbase + offset of the instruction in its page */
-    uint64_t salt;              /* code space and mode: part of every IBTC tag */
+    uint64_t salt;              /* code space and mode: part of every check of a way in */
     uint64_t salt_ac[2];        /* the salt with EFLAGS.AC clear and set */
     uint64_t tmp[4];
     uint64_t rcx_park;          /* RCX during flag-free compares */
@@ -25,7 +25,6 @@ typedef struct JitEnv {
     uint64_t go;                /* host address to go on at */
     uint64_t host_rsp;
     uint64_t far_exit;          /* JitExit that missed last, see exits.c */
-    uint64_t far_countdown;     /* misses until one is linked again */
     uint64_t self;              /* the X86Cpu */
     uint8_t vec_live;           /* vector registers and MXCSR are in the host's registers */
     uint8_t fpu_live;           /* x87 state is in the host's registers */
@@ -38,7 +37,8 @@ typedef struct JitEnv {
     uint64_t fpu_vbase;         /* vbase of the last block entered that uses x87 */
     uint32_t fpu_env[7];        /* FNSTENV: [3] is the low half of the host's FIP */
     uint8_t fxarea[512] __attribute__((aligned(64)));
-    uint64_t ibtc_tag[IBTC_ENTRIES] __attribute__((aligned(4096)));    /* -(va) - salt */
+    /* By bits 12-27 of a page's address: -(address + token of the JitPage fetched there + code space). */
+    uint64_t code_tag[IBTC_ENTRIES] __attribute__((aligned(4096)));
     uint64_t ibtc_host[IBTC_ENTRIES];
 } JitEnv;
 _Static_assert(sizeof(JitEnv) <= X86_ENGINE_AREA, "engine area too small");

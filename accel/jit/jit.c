@@ -18,6 +18,12 @@ static bool host_has_avx(void)
     return __builtin_cpu_supports("avx");
 }
 
+static bool host_has_bmi2(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("bmi2");
+}
+
 static bool jit_probe(GError **why)
 {
     return true;
@@ -94,8 +100,12 @@ static bool jit_vcpu_create(Vcpu *v, GError **err)
     }
     j->heat_limit = jm->threshold;
     j->has_avx = host_has_avx();
+    j->has_bmi2 = host_has_bmi2();
     j->exact = jm->exact;
-    j->hash = g_new0(JitBlock *, HASH_SIZE);
+    j->hash_mask = 1024;
+    while (j->hash_mask < jm->tb_size / HASH_PER_BYTE)
+        j->hash_mask *= 2;
+    j->hash = g_new0(JitSlot, j->hash_mask--);
     j->pages = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     j->order = g_ptr_array_new();
     j->chunks = g_ptr_array_new_with_free_func(g_free);
@@ -151,7 +161,7 @@ static char *jit_describe(Machine *m)
             " guest bytes -> %" PRIu64 " host bytes\n  cache %zu of %zu KiB, %" PRIu64 " flushes, %" PRIu64 " blocks dropped, %" PRIu64
             " stores to code\n  entered %" PRIu64 ", looked up %" PRIu64 ", linked %" PRIu64 ", interpreted blocks %"
             PRIu64 " (%" PRIu64 " instructions), host faults %" PRIu64 "\n  translated as calls %" PRIu64 ", flag saves %" PRIu64 "\n",
-            n, t->blocks, t->insns, t->guest_bytes, t->code_bytes, (j->cache.used + j->cache.cold - j->cache.hot_size) >> 10, j->cache.size >> 10, t->flushes,
+            n, t->blocks, t->insns, t->guest_bytes, t->code_bytes, j->cache.used >> 10, j->cache.size >> 10, t->flushes,
             t->invalidated, t->writes_on_code, t->enters, t->lookups, t->chained, t->interp, v->stat_insns, t->signals, t->cinsns,
             t->saves);
         g_string_append(s, "  ways out:");

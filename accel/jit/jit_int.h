@@ -16,7 +16,7 @@
 
 /* Host registers with a role. Guest RSP lives in R9; guest R9-R11 live in X86Cpu.gpr. */
 enum { S0 = H_R10, S1 = H_R11, HSP = H_R9 };
-enum { JIT_MAX_INSNS = 64, JIT_MAX_EXITS = 64, JIT_MAX_COND = 10, HASH_SIZE = 1 << 17 };
+enum { JIT_MAX_INSNS = 64, JIT_MAX_EXITS = 64, JIT_MAX_COND = 10, HASH_PER_BYTE = 128 };
 
 typedef struct JitBlock JitBlock;
 typedef struct JitPage JitPage;
@@ -37,11 +37,10 @@ typedef struct JitExit {        /* a direct branch */
     struct JitExit *next_in;    /* of `to`'s incoming list */
     uint8_t *patch;             /* its rel32, writable alias */
     uint64_t stub;              /* where the rel32 goes while not linked */
-    uint8_t *lit, *jump;        /* far: the thunk's key and last rel32, writable alias; NULL: no thunk yet */
+    uint8_t *lit, *jump;        /* far: the thunk's literal and last rel32, writable alias; NULL: no thunk yet */
     uint64_t thunk;
     int32_t off;                /* target minus start of the page */
     bool nogroup;               /* wants the variant without group checks */
-    bool thunk_flags;           /* the thunk keeps flags all the way */
     bool far;                   /* the target is in another page: linked by way of a thunk */
     bool flags_dead;            /* the target reads no flags: they may be anything on the way */
 } JitExit;
@@ -67,7 +66,8 @@ struct JitBlock {
     Recipe *recipes;
     JitExit *exits, *incoming;
     unsigned n_exits;
-    JitBlock *hash_next, *page_next;
+    JitBlock *page_next;
+    uint64_t token;             /* the page's */
     JitBlock *alias_of;         /* stands for the tail of that block's instruction in the next page */
     uint64_t peek_lines;        /* 64-byte lines of the page whose code it drew conclusions from */
     uint32_t runs;              /* with check: how often it was compared */
@@ -81,6 +81,7 @@ struct JitPage {                /* a page with code */
     const uint8_t *host;
     RamBlock *ram;              /* NULL: ROM */
     uint64_t ram_offset;
+    uint64_t token;             /* random; no other page has or had it */
     JitBlock *blocks;
     uint64_t lines;             /* 64-byte lines with translated bytes */
     unsigned written;           /* times a store hit code here */
@@ -91,7 +92,7 @@ enum { JIT_EXIT_LOOKUP, JIT_EXIT_CHAIN, JIT_EXIT_POLL_DEAD, JIT_EXIT_FPU, JIT_EX
 
 typedef struct JitStubs {       /* executable addresses */
     uint64_t enter, exit_chain, exit_miss, exit_rip, exit_poll, exit_poll_dead, exit_fpu, exit_signal, exit_dead, exit_guard;
-    uint64_t far_again, far_again32, ret_empty, cbody[3], cbody_end, vec_out, vec_in, stk_fill[TLB_BANKS];
+    uint64_t far_again, cbody[3], cbody_end, vec_out, vec_in, stk_fill[TLB_BANKS];
     uint64_t str[2][2][2][4][TLB_N];    /* tmpl_string.c: by 64-bit code, STOS, REP, log2 of the size, bank */
     uint64_t lo, hi;            /* all stubs */
 } JitStubs;
@@ -99,13 +100,13 @@ typedef struct JitStubs {       /* executable addresses */
 typedef struct CodeCache {
     uint8_t *rw;
     uint64_t rx;
-    size_t size, used, stub_bytes;      /* hot code: [0, hot_size) */
-    size_t hot_size, cold;      /* slow paths and ways out: [hot_size, size), used up to cold */
+    size_t size, used, stub_bytes;
 } CodeCache;
 
-/* Behind the branch cache: blocks by RIP and salt; survives what thrashes the low 16 bits. */
-enum { FAR_ENTRIES = 1 << 13, FAR_MISSES = 16 };
-typedef struct JitFar { uint64_t rip, salt; JitBlock *b; } JitFar;
+typedef struct JitSlot {        /* of the table of blocks: open addressing, NULL ends a search */
+    uint64_t tag;               /* hash of key and mode */
+    JitBlock *b;
+} JitSlot;
 
 typedef struct JitStats {
     uint64_t blocks, insns, guest_bytes, code_bytes, flushes, invalidated, chained, lookups, interp, enters,
@@ -127,12 +128,12 @@ struct JitCpu {
     Interp *interp;
     CodeCache cache;
     JitStubs stubs;
-    JitBlock **hash;
+    JitSlot *hash;
+    uint64_t hash_mask, hash_used, next_token;
     GHashTable *pages;          /* host page -> JitPage */
     GPtrArray *order;           /* blocks by code address */
     GPtrArray *chunks;          /* arena */
     size_t chunk_used;
-    JitFar far[FAR_ENTRIES];
     uint32_t heat_limit;
     uint32_t heat_used;
     uint8_t churn[CHURN_ENTRIES];       /* by hash of a page: code on it was overwritten */
@@ -142,7 +143,7 @@ struct JitCpu {
     GArray *dirty;              /* JitDirty written by other threads */
     bool dirty_all;             /* more than fits: everything */
     JitStats st;
-    bool has_avx, exact, want_flush;
+    bool has_avx, has_bmi2, exact, want_flush;
     bool local_kernel;          /* supervisor code on pages that are not global was seen this epoch */
     uint32_t seen_epoch;        /* X86Cpu.code_epoch local_kernel belongs to */
     bool failed;                /* check=on found a difference: the machine stops */
@@ -159,7 +160,7 @@ typedef struct JitDirty { const uint8_t *host; uint64_t len; } JitDirty;
 bool jit_cache_create(CodeCache *k, size_t size, GError **err);
 void jit_cache_destroy(CodeCache *k);
 void *jit_arena(JitCpu *j, size_t bytes);       /* zeroed; freed by jit_flush */
-static inline bool jit_in_cache(const JitCpu *j, uint64_t pc) { return pc - j->cache.rx < j->cache.cold; }
+static inline bool jit_in_cache(const JitCpu *j, uint64_t pc) { return pc - j->cache.rx < j->cache.used; }
 
 /* stubs.c */
 void jit_stubs_make(JitCpu *j);
@@ -185,6 +186,8 @@ void jit_flush(JitCpu *j);      /* drops everything; never called with generated
 void jit_ibtc_set(JitCpu *j, uint64_t va, uint64_t host);
 void jit_ibtc_drop(JitCpu *j, uint64_t va);
 void jit_ibtc_clear(JitCpu *j);
+/* b can be entered at va from now on while the code space in force is. */
+void jit_tag_set(JitCpu *j, uint64_t va, const JitBlock *b);
 
 static inline uint8_t *jit_churn(JitCpu *j, const uint8_t *host)
 {
@@ -203,10 +206,10 @@ JitBlock *jit_translate_crossing(JitCpu *j, const X86Fetch *f, const X86Fetch *f
 /* exits.c */
 /* The block's way in for the branch cache, made when first asked for; 0: no room. */
 uint64_t jit_ientry(JitCpu *j, JitBlock *b);
-/* Lets the far exit x go straight to the block `to` at rip while the mode and space in force are. */
-void jit_link_far(JitCpu *j, JitExit *x, JitBlock *to, uint64_t rip);
+/* Lets the far exit x go straight to the block `to` wherever its page is at that distance. */
+void jit_link_far(JitCpu *j, JitExit *x, JitBlock *to);
 
-/* Host address for c->rip from the branch cache, env made ready for it; 0: let the run loop see. */
+/* Where to enter generated code for c->rip, env made ready for it; 0: let the run loop see. */
 uint64_t jit_continue(X86Cpu *c);
 /* The same for a miss of the branch cache: nothing but RIP has changed. */
 uint64_t jit_miss(X86Cpu *c);
@@ -215,7 +218,7 @@ uint64_t jit_far_miss(X86Cpu *c);
 /* env words that mirror generations kept by mmu.c; after any C body. */
 void jit_check_tlb(X86Cpu *c);
 
-/* Generated code's stack: pairs of {guest return address, host return address}; see tmpl_branch.c. */
+/* Generated code's stack: pairs of {~guest return address, host return address}; see tmpl_branch.c. */
 enum { SHADOW_SIZE = 1 << 20, SHADOW_GUARD = 65536, SHADOW_TOP = 256 };
 bool jit_shadow_create(JitCpu *j, GError **err);
 void jit_shadow_destroy(JitCpu *j);
@@ -229,6 +232,10 @@ const X86Insn *jit_fault_insn(JitCpu *j);
 /* vec.c: x87 state between X86Cpu and env.fxarea. */
 void jit_fpu_out(X86Cpu *c);
 void jit_fpu_in(X86Cpu *c);
+
+/* The part of env.salt that is the mode's; the literal that a way into b adds to salt, page address and code tag: 0 if all is right. */
+#define MODE_SALT 0xc2b2ae3d27d4eb4fULL
+static inline uint64_t jit_entry_key(const JitBlock *b) { return b->token - (b->mode & 0x7fffffff) * MODE_SALT; }
 
 #define MODE_JIT_NOGROUP (1u << 31)     /* key bit: variant without group checks */
 

@@ -34,36 +34,32 @@ bool mem_ok(const Tr *t, const X86Insn *i)
     return true;
 }
 
-void mem_address(Tr *t, unsigned base, unsigned index, unsigned scale, int32_t disp, bool w, unsigned s)
+void mem_ea(Tr *t, const TInsn *x, unsigned s)
 {
     Emit *e = &t->e;
-    HMem m = { H_NONE, H_NONE, scale, false, disp };
+    const X86Insn *i = x->i;
+    HMem m = { H_NONE, H_NONE, i->scale, false, i->disp };
+    bool w = i->adsize == 8;
 
-    if (base == BASE_RIP) {
+    if (i->base == BASE_RIP) {
         e_ld(e, true, s, m_gs(GS_ENV(vbase)));
         m.base = s;
-    } else if (base != BASE_NONE) {
-        m.base = tr_get(t, base, s);
+        m.disp = x->next + i->disp;
+    } else if (i->base != BASE_NONE) {
+        m.base = tr_get(t, i->base, s);
     }
-    if (index != BASE_NONE)
-        m.index = tr_get(t, index, m.base == s ? S1 : s);
+    if (i->index != BASE_NONE)
+        m.index = tr_get(t, i->index, m.base == s ? S1 : s);
     t->s1_group = m.index == S1 ? -1 : t->s1_group;
     if (m.base == H_NONE && m.index == H_NONE)
-        e_mov_i(e, s, w ? (uint64_t)(int64_t)disp : (uint32_t)disp);
+        e_mov_i(e, s, w ? (uint64_t)(int64_t)i->disp : (uint32_t)i->disp);
     else if (m.index == H_NONE && !m.disp)
         e_mov(e, w, s, m.base);
     else
         e_lea(e, w, s, m);
-}
-
-void mem_ea(Tr *t, const TInsn *x, unsigned s)
-{
-    const X86Insn *i = x->i;
-
-    mem_address(t, i->base, i->index, i->scale, i->base == BASE_RIP ? x->next + i->disp : i->disp, i->adsize == 8, s);
     if (i->seg == S_FS || i->seg == S_GS) {
         fl_clobber(t, x->live_in);
-        e_rm(&t->e, true, 0x03, s, m_gs((int32_t)offsetof(X86Cpu, seg[i->seg].base)));
+        e_rm(e, true, 0x03, s, m_gs((int32_t)offsetof(X86Cpu, seg[i->seg].base)));
     }
 }
 

@@ -17,8 +17,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static const uint64_t MODE_SALT = 0xc2b2ae3d27d4eb4fULL;
-
 static void set_gs(X86Cpu *c)
 {
     syscall(SYS_arch_prctl, ARCH_SET_GS, c);
@@ -60,7 +58,7 @@ static void refresh_env(JitCpu *j)
     }
     /* Kernels map their code global: then what is known of it outlives address spaces. */
     space = (c->mode & MODE_CPL) == 3 || j->local_kernel ? c->code_space : (uint64_t)c->code_epoch << 40;
-    space = (space * 2 + j->local_kernel) * 0x9e3779b97f4a7c15ULL;
+    space = (space * 4 + j->local_kernel * 2 + ((c->mode & MODE_CPL) == 3)) * 0x9e3779b97f4a7c15ULL;
     e->salt = space + c->mode * MODE_SALT;
     e->salt_ac[0] = space + (c->mode & ~MODE_SMAP_A) * MODE_SALT;
     e->salt_ac[1] = space + (c->mode | MODE_SMAP_A) * MODE_SALT;
@@ -68,62 +66,60 @@ static void refresh_env(JitCpu *j)
     jit_check_tlb(c);
 }
 
-static JitFar *far_slot(JitCpu *j, uint64_t rip, uint64_t salt)
-{
-    uint64_t h = (rip + salt) * 0x9e3779b97f4a7c15ULL;
-
-    return &j->far[h >> 51];
-}
-
-/* A block at c->rip that was entered before under the salt in force; puts it into the branch cache. */
-static uint64_t find_far(JitCpu *j)
+/* The block at c->rip if it is translated and the TLB knows its page; env is ready to enter it. */
+static JitBlock *look_up(JitCpu *j)
 {
     X86Cpu *c = j->c;
-    uint64_t salt = jit_env(c)->salt;
-    JitFar *f = far_slot(j, c->rip, salt);
+    uint64_t lin = c->mode & MODE_CS64 ? c->rip : (uint32_t)c->rip;
+    X86Fetch f;
+    JitBlock *b;
 
-    if (j->check)               /* block by block */
-        return 0;
-    if (f->rip != c->rip || f->salt != salt || !f->b || f->b->dead)
-        return 0;
-    if (!jit_ientry(j, f->b))
-        return 0;
-    jit_ibtc_set(j, c->rip, f->b->ientry);
-    return f->b->ientry;
+    if (j->check || !x86_fetch_peek(c, lin, &f))       /* check: block by block */
+        return NULL;
+    if (!f.global && (c->mode & MODE_CPL) != 3 && !j->local_kernel)
+        return NULL;            /* the salt is going to change */
+    b = jit_block_find(j, f.host + (lin & (TLB_PAGE - 1)), c->mode);
+    if (!b)
+        return NULL;
+    jit_tag_set(j, lin, b);
+    jit_env(c)->vbase = lin & ~(uint64_t)(TLB_PAGE - 1);
+    return b;
 }
 
 uint64_t jit_miss(X86Cpu *c)
 {
-    if (atomic_load_explicit(&c->vcpu.attention, memory_order_acquire))
-        return 0;
-    return find_far(c->vcpu.engine);
+    JitCpu *j = c->vcpu.engine;
+    JitBlock *b = NULL;
+
+    if (!atomic_load_explicit(&c->vcpu.attention, memory_order_acquire))
+        b = look_up(j);
+    if (b && jit_ientry(j, b))
+        jit_ibtc_set(j, c->rip, b->ientry);
+    return b ? b->entry : 0;
 }
 
 uint64_t jit_far_miss(X86Cpu *c)
 {
-    JitEnv *e = jit_env(c);
-    JitExit *x = (JitExit *)(uintptr_t)e->far_exit;
+    JitExit *x = (JitExit *)(uintptr_t)jit_env(c)->far_exit;
     JitCpu *j = c->vcpu.engine;
-    uint64_t host = jit_miss(c);
+    JitBlock *b = NULL;
 
-    e->far_countdown = FAR_MISSES;
-    if (host && x && !((x->from->mode ^ far_slot(j, c->rip, e->salt)->b->mode) & ~MODE_JIT_NOGROUP))
-        jit_link_far(j, x, far_slot(j, c->rip, e->salt)->b, c->rip);
-    return host;
+    if (!atomic_load_explicit(&c->vcpu.attention, memory_order_acquire))
+        b = look_up(j);
+    if (b && x)
+        jit_link_far(j, x, b);
+    return b ? b->entry : 0;
 }
 
 uint64_t jit_continue(X86Cpu *c)
 {
-    JitEnv *e = jit_env(c);
-    unsigned n = c->rip & (IBTC_ENTRIES - 1);
+    JitBlock *b;
 
     if (atomic_load_explicit(&c->vcpu.attention, memory_order_acquire) || !translatable(c->mode))
         return 0;
     refresh_env(c->vcpu.engine);
-    /* A cleared entry keeps its tag; its host address is the way back here, not a translation. */
-    if (!(e->ibtc_tag[n] + c->rip + e->salt) && e->ibtc_host[n] != ((JitCpu *)c->vcpu.engine)->stubs.exit_miss)
-        return e->ibtc_host[n];
-    return find_far(c->vcpu.engine);
+    b = look_up(c->vcpu.engine);
+    return b ? b->entry : 0;
 }
 
 /* Counts a run of code that has no translation; true: it has had enough of them. Starts share
@@ -318,14 +314,12 @@ static void turn(JitCpu *j)
         j->failed = !jit_check_block(j, b, enter_checked);
         return;
     }
-    if (from) {
+    if (from && !from->far)
         jit_link(j, from, b);
-    } else if (!(b->mode & MODE_JIT_NOGROUP)) {
-        uint64_t salt = jit_env(c)->salt;
-
-        if (jit_ientry(j, b))
-            jit_ibtc_set(j, c->rip, b->ientry);
-        *far_slot(j, c->rip, salt) = (JitFar) { c->rip, salt, b };
+    else if (!(b->mode & MODE_JIT_NOGROUP)) {
+        jit_tag_set(j, c->mode & MODE_CS64 ? c->rip : (uint32_t)c->rip, b);
+        if (from)
+            jit_link_far(j, from, b);
     }
     after_exit(j, enter(j, b));
 }

@@ -285,40 +285,14 @@ static uint64_t make_miss(JitCpu *j, Emit *e, uint64_t (*ask)(X86Cpu *))
     return at;
 }
 
-/* r11 = JitExit without a thunk for this address space: on by the branch cache; now and then C links the exit anew,
-   so that branches that are taken often get their thunk soon and the others never. */
-static uint64_t make_far_again(Emit *e, uint64_t relink, bool code64)
+/* r10 = RIP, r11 = JitExit whose thunk does not know the target's page in this address space, RCX parked. */
+static uint64_t make_far_again(Emit *e, uint64_t relink)
 {
     uint64_t at = e_rx(e, e_here(e));
-    HMem park = m_gs(GS_ENV(rcx_park));
-    uint8_t *due;
 
     e_st(e, true, m_gs(GS_ENV(far_exit)), S1);
-    e_st(e, true, park, H_RCX);
-    e_rm(e, true, 0x63, H_RCX, m_base(S1, offsetof(JitExit, off)));
-    e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
-    e_lea(e, code64, S0, m_bi(S0, H_RCX, 0, 0));
-    e_ld(e, true, H_RCX, m_gs(GS_ENV(far_countdown)));
-    due = e_jcc8_fwd(e, 0xe3);
-    e_lea(e, true, H_RCX, m_base(H_RCX, -1));
-    e_st(e, true, m_gs(GS_ENV(far_countdown)), H_RCX);
-    e_ld(e, true, H_RCX, park);
-    e_enc(e, &(Enc) { .map = 1, .op = 0xb7, .reg = S1, .rm = h_reg(S0) });
-    e_jmp_m(e, (HMem) { H_NONE, S1, 3, true, GS_ENV(ibtc_host) });
-    e_bind8(e, due);
-    e_ld(e, true, H_RCX, park);
+    e_ld(e, true, H_RCX, m_gs(GS_ENV(rcx_park)));
     e_jmp(e, relink);
-    return at;
-}
-
-/* The empty stack of pairs: r10 = RIP, which happened to equal the word there. */
-static uint64_t make_ret_empty(Emit *e)
-{
-    uint64_t at = e_rx(e, e_here(e));
-
-    e_lea(e, true, H_RSP, m_base(H_RSP, -8));
-    e_enc(e, &(Enc) { .map = 1, .op = 0xb7, .reg = S1, .rm = h_reg(S0) });
-    e_jmp_m(e, (HMem) { H_NONE, S1, 3, true, GS_ENV(ibtc_host) });
     return at;
 }
 
@@ -353,7 +327,7 @@ void jit_stubs_make(JitCpu *j)
     CodeCache *k = &j->cache;
     Emit e = { .p = k->rw, .end = k->rw + 65536, .rx = (int64_t)k->rx - (int64_t)(uintptr_t)k->rw };
     JitStubs *s = &j->stubs;
-    uint64_t common, relink;
+    uint64_t common;
 
     s->lo = k->rx;
     s->vec_out = make_vec(j, &e, true);
@@ -362,11 +336,7 @@ void jit_stubs_make(JitCpu *j)
     common = make_exit(j, &e);
     s->exit_chain = make_way_out(&e, common, JIT_EXIT_CHAIN, 0, GS_ENV(exit_arg));
     s->exit_miss = make_miss(j, &e, jit_miss);
-    relink = make_miss(j, &e, jit_far_miss);
-    s->far_again = make_far_again(&e, relink, true);
-    s->far_again32 = make_far_again(&e, relink, false);
-    s->ret_empty = make_ret_empty(&e);
-    *(uint64_t *)(uintptr_t)jit_env(j->c)->shadow = s->ret_empty;
+    s->far_again = make_far_again(&e, make_miss(j, &e, jit_far_miss));
     s->exit_rip = make_way_out(&e, common, JIT_EXIT_LOOKUP, 0, 0);
     s->exit_poll = make_way_out(&e, common, JIT_EXIT_LOOKUP, GS_CPU(rip), 0);
     s->exit_poll_dead = make_way_out(&e, common, JIT_EXIT_POLL_DEAD, GS_CPU(rip), 0);

@@ -65,7 +65,10 @@ void tr_exit(Tr *t, int32_t toff, uint16_t from)
 
     if (!in_page(toff)) {
         fl_host(t, S1);
-        add_exit(t, X_FAR, e_jmp_fwd(&t->e), toff);
+        if (from > TLB_PAGE)    /* an event may be due: the branch cache's way in looks */
+            tr_exit_far(t, toff);
+        else
+            add_exit(t, X_FAR, e_jmp_fwd(&t->e), toff);
         return;
     }
     dead = !fl_peek(t, toff) && !t->j->exact;
@@ -149,13 +152,14 @@ static void push_return(Tr *t, unsigned k)
 }
 
 /*
- * Calls are paired with host calls so that the host predicts returns: {guest return address,
+ * Calls are paired with host calls so that the host predicts returns: {~guest return address,
  * host return address} go on generated code's stack; a RET to that address is a host RET. Way out
  * to C empties the stack, so a pair never outlives the address space, mode or blocks it was made in.
  * r10 = guest return address; flags stay.
  */
 static void push_pair(Tr *t)
 {
+    e_rr(&t->e, true, 0xf7, 2, S0);     /* not */
     e8(&t->e, 0x41);
     e8(&t->e, 0x52);                    /* push r10 */
 }
@@ -191,17 +195,14 @@ static void call_direct(Tr *t, unsigned k, int32_t toff)
     push_return(t, k);
     push_pair(t);
     fl_host(t, S1);
-    if (in_page(toff)) {
-        if (toff < t->t[k].next)
-            poll(t, toff);
-        e8(e, 0xe8);
+    if (in_page(toff) && toff < t->t[k].next)
+        poll(t, toff);
+    e8(e, 0xe8);
+    if (in_page(toff))
         add_exit(t, X_CHAIN, e_here(e), toff)->flags_dead = !fl_peek(t, toff) && !t->j->exact;
-        e32(e, 0);
-    } else {
-        e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
-        e_lea(e, t->code64, S0, m_base(S0, toff));
-        call_cached(t);
-    }
+    else
+        add_exit(t, X_FAR, e_here(e), toff);
+    e32(e, 0);
     continuation(t, k);
     t->ended = true;
 }
@@ -246,28 +247,15 @@ static bool call_indirect(Tr *t, unsigned k, bool call)
     return true;
 }
 
-/* Is the return address, r10, the one of the innermost pair? Then the host's RET goes there. Flags that can be made
-   again from registers allow a compare. */
+/* Is the return address the one of the innermost pair? Then the host's RET goes there. */
 static void paired_ret(Tr *t)
 {
     Emit *e = &t->e;
     HMem park = m_gs(GS_ENV(rcx_park));
-    uint8_t *hit, *miss;
+    uint8_t *hit;
 
-    if (t->rc.kind && t->rc.kind != RC_SAVED && t->home != FH_DEAD) {
-        e_rm(e, true, 0x3b, S0, m_base(H_RSP, 8));
-        miss = e_jcc_fwd(e, CC_NE);
-        fl_emit(t, FH_RECIPE, &t->rc, S1);
-        e8(e, 0xc3);
-        e_bind(e, miss);
-        fl_emit(t, FH_RECIPE, &t->rc, S1);
-        tr_exit_indirect(t);
-        return;
-    }
-    fl_host(t, S1);
     e_st(e, true, park, H_RCX);
     e_ld(e, true, H_RCX, m_base(H_RSP, 8));
-    e_rr(e, true, 0xf7, 2, H_RCX);      /* not */
     e_lea(e, true, H_RCX, m_bi(H_RCX, S0, 0, 1));
     hit = e_jcc8_fwd(e, 0xe3);
     e_ld(e, true, H_RCX, park);
@@ -286,6 +274,7 @@ static bool ret(Tr *t, unsigned k)
     e_ld(e, t->code64, S0, mem_stack_operand(t, k, 0, w));
     fl_rsp_moves(t, by, FL_ALL, S1);
     e_lea(e, t->code64, HSP, m_base(HSP, by));
+    fl_host(t, S1);
     paired_ret(t);
     t->ended = true;
     return true;

@@ -83,8 +83,13 @@ static bool set_ac(Tr *t, unsigned k, bool on)
     e_ld(e, true, S1, m_gs(GS_ENV(salt_ac) + 8 * on));
     e_st(e, true, m_gs(GS_ENV(salt)), S1);
     e_ld(e, true, H_RSP, m_gs(GS_ENV(shadow)));
-    fl_host(t, S1);
-    tr_exit_far(t, x->next);
+    if (x->next < TLB_PAGE) {
+        tr_exit(t, x->next, 0);
+        t->exits[t->n_exits - 1].other_mode = true;
+    } else {
+        fl_host(t, S1);
+        tr_exit_far(t, x->next);
+    }
     t->ended = true;
     return true;
 }

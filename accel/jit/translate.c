@@ -226,7 +226,7 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
         out->far = x->kind == X_FAR;
         out->stub = e_rx(e, e_here(e));
         e_mov_i(e, S1, (uint64_t)(uintptr_t)out);
-        e_jmp(e, !out->far ? st->exit_chain : t->code64 ? st->far_again : st->far_again32);
+        e_jmp(e, st->exit_chain);
         return;
     }
     e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
@@ -238,11 +238,27 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
         e_jmp(e, x->flags_dead ? st->exit_poll_dead : st->exit_poll);
 }
 
+/* Branches to what is translated already, its own start too, need not come back to the run loop once. */
+static void link_known(Tr *t, JitBlock *b)
+{
+    JitExit *out = b->exits;
+
+    for (unsigned n = 0; n < t->n_exits; n++) {
+        const ExitTmp *x = &t->exits[n];
+        JitBlock *to;
+
+        if (!is_chained(x))
+            continue;
+        if (x->kind == X_CHAIN && !x->other_mode && (to = jit_block_find(t->j, t->page + x->toff, t->mode)))
+            jit_link(t->j, out, to);
+        out++;
+    }
+}
+
 static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
 {
     JitCpu *j = t->j;
     unsigned chains = 0, out = 0;
-    uint8_t *hot_end, *cold;
     JitBlock *b;
 
     for (unsigned n = 0; n < t->n_exits; n++)
@@ -251,9 +267,6 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     b->exits = (JitExit *)(b + 1);
     b->marks = (InsnMark *)(b->exits + chains);
     b->recipes = (Recipe *)(b->marks + t->n);
-    hot_end = t->e.p;
-    t->e.p = cold = j->cache.rw + j->cache.cold;
-    t->e.end = cold + MAX_CODE;
     for (unsigned n = 0; n < t->n_slow; n++)
         emit_slow(t, &t->slow[n]);
     for (unsigned n = 0; n < t->n_exits; n++) {
@@ -272,7 +285,7 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     b->uses = t->uses;
     b->live_in = t->t[0].live_in;
     b->code = e_rx(&t->e, t->start);
-    b->code_len = hot_end - t->start;
+    b->code_len = t->e.p - t->start;
     b->entry = t->entry;
     b->insns = insns;
     b->n_exits = chains;
@@ -285,18 +298,18 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     }
     memcpy(b->marks, t->marks, t->n * sizeof(InsnMark));
     memcpy(b->recipes, t->recipes, t->n_recipes * sizeof(Recipe));
-    j->cache.used = (hot_end - j->cache.rw + 15) & ~(size_t)15;
-    j->cache.cold = t->e.p - j->cache.rw;
+    j->cache.used = (t->e.p - j->cache.rw + 15) & ~(size_t)15;
     jit_block_add(j, b, page);
+    if (!j->check)
+        link_known(t, b);
     if (j->m->perf) {
-        fprintf(j->m->perf, "%" PRIx64 " %x guest:%" PRIx64 "\n%" PRIx64 " %x guest-slow:%" PRIx64 "\n", b->code, b->code_len,
-                j->c->rip, e_rx(&t->e, cold), (unsigned)(t->e.p - cold), j->c->rip);
+        fprintf(j->m->perf, "%" PRIx64 " %x guest:%" PRIx64 "\n", b->code, b->code_len, j->c->rip);
         fflush(j->m->perf);
     }
     j->st.blocks++;
     j->st.insns += b->n;
     j->st.guest_bytes += b->len;
-    j->st.code_bytes += b->code_len + (t->e.p - cold);
+    j->st.code_bytes += b->code_len;
     return b;
 }
 
@@ -324,11 +337,6 @@ static void emit_guard(Tr *t, const X86Fetch *f2)
                                              .rc = t->rc };
 }
 
-static bool no_room(const CodeCache *k)
-{
-    return k->hot_size - k->used < 2 * MAX_CODE || k->size - k->cold < 2 * MAX_CODE;
-}
-
 static void start(Tr *t, JitCpu *j, const X86Fetch *f, uint32_t mode)
 {
     CodeCache *k = &j->cache;
@@ -341,7 +349,7 @@ static void start(Tr *t, JitCpu *j, const X86Fetch *f, uint32_t mode)
     t->nogroup = mode & MODE_JIT_NOGROUP;
     t->code64 = mode & MODE_CS64;
     t->bank = j->c->data_bank;
-    t->e = (Emit) { .p = k->rw + k->used, .end = k->rw + k->used + MAX_CODE,
+    t->e = (Emit) { .p = k->rw + k->used, .end = k->rw + MIN(k->size, k->used + MAX_CODE),
                     .rx = (int64_t)k->rx - (int64_t)(uintptr_t)k->rw };
     t->start = t->e.p;
 }
@@ -352,7 +360,7 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
     JitPage *page;
     Tr t;
 
-    if (no_room(&j->cache)) {
+    if (j->cache.size - j->cache.used < 2 * MAX_CODE || j->hash_used > j->hash_mask / 4 * 3) {
         j->want_flush = true;
         return NULL;
     }
@@ -388,7 +396,7 @@ JitBlock *jit_translate_crossing(JitCpu *j, const X86Fetch *f, const X86Fetch *f
     JitBlock *b;
     Tr t;
 
-    if (no_room(&j->cache)) {
+    if (j->cache.size - j->cache.used < 2 * MAX_CODE || j->hash_used > j->hash_mask / 4 * 3) {
         j->want_flush = true;
         return NULL;
     }

@@ -14,18 +14,58 @@ typedef struct ObjectKind {
     bool (*drop)(Machine *m, void *made, GError **err);         /* undoes make; false: in use */
 } ObjectKind;
 
+static NetPort *filtered_port(Machine *m, OptList *o, GError **err)
+{
+    const char *netdev = optlist_str(o, "netdev", "");
+    NetPort *p = backend_find(m, "netdev", netdev);
+
+    if (!p)
+        err_set(err, "there is no netdev '%s'", netdev);
+    return p;
+}
+
 static bool dump_add(Machine *m, OptList *o, GError **err)
 {
-    const char *netdev = optlist_str(o, "netdev", NULL), *file = optlist_str(o, "file", NULL);
-    NetPort *p = netdev ? backend_find(m, "netdev", netdev) : NULL;
+    NetPort *p = filtered_port(m, o, err);
+    const char *file = optlist_str(o, "file", NULL);
     uint64_t maxlen;
 
-    if (!optlist_uint(o, "maxlen", 65536, UINT32_MAX, &maxlen, err))
+    if (!p || !optlist_uint(o, "maxlen", 65536, UINT32_MAX, &maxlen, err))
         return false;
-    if (!file)
-        return err_set(err, "filter-dump needs file=");
-    return p ? net_dump_attach(p, file, maxlen, err)
-             : err_set(err, "there is no netdev '%s'", netdev ? netdev : "");
+    return file ? net_dump_attach(p, file, maxlen, err) : err_set(err, "filter-dump needs file=");
+}
+
+/* The netdev may have gone before its filters, and taken them with it. */
+static bool drop_dump(Machine *m, void *made, GError **err)
+{
+    NetPort *p = filtered_port(m, made, NULL);
+
+    if (p)
+        net_dump_detach(p, optlist_str(made, "file", ""));
+    return true;
+}
+
+static bool buffer_add(Machine *m, OptList *o, GError **err)
+{
+    const char *queue = optlist_str(o, "queue", "all");
+    NetPort *p = filtered_port(m, o, err);
+    bool all = g_str_equal(queue, "all");
+    uint64_t interval;
+
+    if (!p || !optlist_uint(o, "interval", 0, UINT32_MAX, &interval, err))
+        return false;
+    if (!all && !g_str_equal(queue, "rx") && !g_str_equal(queue, "tx"))
+        return err_set(err, "queue=%s: it is all, rx (frames to the netdev) or tx (frames from it)", queue);
+    return net_buffer_attach(p, interval, all || *queue == 'r', all || *queue == 't', err);
+}
+
+static bool drop_buffer(Machine *m, void *made, GError **err)
+{
+    NetPort *p = filtered_port(m, made, NULL);
+
+    if (p)
+        net_buffer_detach(p);
+    return true;
 }
 
 static void end_iothread(void *data)
@@ -51,7 +91,8 @@ static bool drop_iothread(Machine *m, void *made, GError **err)
 }
 
 static const ObjectKind kinds[] = {
-    { "filter-dump", "filter", "netdev file maxlen queue", dump_add },
+    { "filter-buffer", "filter", "netdev interval queue", buffer_add, NULL, drop_buffer },
+    { "filter-dump", "filter", "netdev file maxlen queue", dump_add, NULL, drop_dump },
     { "iothread", "iothread", "poll-max-ns poll-grow poll-shrink thread-pool-min thread-pool-max", NULL, make_iothread, drop_iothread },
     { "memory-backend-ram", "memory-backend", "size share merge dump prealloc host-nodes policy reserve", NULL },
     { "memory-backend-memfd", "memory-backend", "size share merge dump prealloc seal hugetlb hugetlbsize reserve", NULL },
@@ -106,12 +147,18 @@ bool object_add(Machine *m, OptList *o, GError **err)
     return true;
 }
 
+/* Kinds may share a back-end kind; what is registered is then their options. */
+static bool is_of_kind(const ObjectKind *k, void *made)
+{
+    return k->make || g_str_equal(optlist_str(made, "qom-type", ""), k->name);
+}
+
 bool object_del(Machine *m, const char *id, GError **err)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
         void *made = backend_find(m, kinds[i].backend, id);
 
-        if (made) {
+        if (made && is_of_kind(&kinds[i], made)) {
             if (kinds[i].drop && !kinds[i].drop(m, made, err))
                 return false;
             backend_unregister(m, kinds[i].backend, id);

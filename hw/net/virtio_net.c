@@ -555,6 +555,48 @@ static void link_changed(void *opaque, bool up)
         virtio_config_changed(&s->vp.v);
 }
 
+static const char *filter_word(const VirtioNet *s, bool none, bool all)
+{
+    return none ? "none" : all || s->promisc ? "all" : "normal";
+}
+
+static void put_macs(GString *t, const char *name, const VirtioNet *s, unsigned from, unsigned to)
+{
+    g_string_append_printf(t, ", \"%s\": [", name);
+    for (unsigned i = from; i < to; i++) {
+        const uint8_t *m = s->macs[i];
+
+        g_string_append_printf(t, "%s\"%02x:%02x:%02x:%02x:%02x:%02x\"", i > from ? ", " : "", m[0], m[1], m[2], m[3], m[4], m[5]);
+    }
+    g_string_append_c(t, ']');
+}
+
+static char *net_rx_filter(void *opaque)
+{
+    const VirtioNet *s = opaque;
+    const uint8_t *m = s->cur_mac;
+    bool vlans = virtio_has(&s->vp.v, F_CTRL_VLAN), first = true;
+    GString *t = g_string_new(NULL);
+
+    g_string_append_printf(t, "\"promiscuous\": %s, \"multicast\": \"%s\", \"unicast\": \"%s\", \"vlan\": \"%s\", "
+                           "\"broadcast-allowed\": %s, \"multicast-overflow\": %s, \"unicast-overflow\": %s, "
+                           "\"main-mac\": \"%02x:%02x:%02x:%02x:%02x:%02x\"", s->promisc ? "true" : "false",
+                           filter_word(s, s->nomulti, s->allmulti), filter_word(s, s->nouni, s->alluni),
+                           vlans ? "normal" : "all", s->nobcast ? "false" : "true", s->multi_overflow ? "true" : "false",
+                           s->uni_overflow ? "true" : "false", m[0], m[1], m[2], m[3], m[4], m[5]);
+    put_macs(t, "unicast-table", s, 0, s->uni_n);
+    put_macs(t, "multicast-table", s, s->uni_n, s->uni_n + s->multi_n);
+    g_string_append(t, ", \"vlan-table\": [");
+    for (unsigned vid = 0; vlans && vid < 4096; vid++) {
+        if (s->vlans[vid / 8] & 1 << vid % 8) {
+            g_string_append_printf(t, "%s%u", first ? "" : ", ", vid);
+            first = false;
+        }
+    }
+    g_string_append_c(t, ']');
+    return g_string_free(t, FALSE);
+}
+
 static char *net_describe(void *opaque)
 {
     return nic_describe("virtio-net-pci", ((VirtioNet *)opaque)->cur_mac);
@@ -562,7 +604,7 @@ static char *net_describe(void *opaque)
 
 static const NetPortOps net_ops = {
     .receive = net_receive, .receive_offload = net_receive_offload, .writable = net_writable,
-    .link_changed = link_changed, .describe = net_describe,
+    .link_changed = link_changed, .describe = net_describe, .rx_filter = net_rx_filter,
 };
 
 static bool net_realize(Device *dev, GError **err)

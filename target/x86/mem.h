@@ -112,6 +112,8 @@ typedef struct X86Fetch {
     bool global;                /* same in every address space until code_epoch changes */
 } X86Fetch;
 X86Fetch x86_fetch_page(X86Cpu *c, uint64_t va);
+/* The same from the first-level TLB alone, host and global only; false: it would have to walk. */
+bool x86_fetch_peek(X86Cpu *c, uint64_t va, X86Fetch *f);
 
 /* TLB control (mmu.c). Own thread. */
 void x86_tlb_flush_all(X86Cpu *c);

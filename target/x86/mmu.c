@@ -452,6 +452,19 @@ X86Fetch x86_fetch_page(X86Cpu *c, uint64_t va)
     return f;
 }
 
+bool x86_fetch_peek(X86Cpu *c, uint64_t va, X86Fetch *f)
+{
+    unsigned bank = x86_cpl(c) == 3 ? TLB_U : TLB_K, idx = tlb_index(va);
+    const TlbEntry *e = &c->tlb[bank][idx];
+
+    if (c->mmu->view != c->vcpu.mem_view || (va ^ e->tag_x) >= TLB_PAGE)
+        return false;
+    bit_set(c->mmu->code_filter, code_hash(va));
+    f->host = (const uint8_t *)(uintptr_t)e->host_page;
+    f->global = !(c->cr0 & CR0_PG) || (c->mmu->global[bank][idx / 64] >> (idx % 64) & 1);
+    return true;
+}
+
 bool x86_translate_debug(X86Cpu *c, uint64_t va, uint64_t *pa)
 {
     uint64_t a;

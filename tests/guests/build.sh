@@ -3,7 +3,7 @@
 set -e
 here=$(cd "$(dirname "$0")" && pwd); out=$1; mkdir -p "$out"
 flags="-m32 -march=i686 -O1 -ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables -mgeneral-regs-only -fcf-protection=none -Wall -Wextra -Werror"
-for g in excp32 tasks32 v86 irq32 exits32 resume32; do
+for g in excp32 tasks32 v86 irq32 exits32 resume32 motion32; do
     [ -f "$here/$g.c" ] || continue
     gcc $flags -nostdlib -static -Wl,-T,"$here/guest.lds" -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments -o "$out/$g.elf" \
         "$here/start32.S" "$here/guest32.c" "$here/$g.c"

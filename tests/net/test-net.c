@@ -68,6 +68,34 @@ static void link_down_drops_frames(void)
     net_port_free(pb);
 }
 
+/* Held until the interval is over; nothing is lost when the filter goes. */
+static void buffer_holds_frames_for_its_interval(void)
+{
+    Sink a = { true }, b = { true };
+    NetPort *pa = net_port_new("test", "a", &sink_ops, &a), *pb = net_port_new("test", "b", &sink_ops, &b);
+    uint8_t frame[60] = { 0 };
+
+    g_assert_true(net_port_plug(pa, pb, NULL));
+    g_assert_true(net_buffer_attach(pa, 20000, true, false, NULL));
+    g_assert_false(net_buffer_attach(pa, 20000, true, false, NULL));
+    net_send(pa, frame, sizeof frame);          /* the way it does not watch */
+    g_assert_cmpuint(b.got, ==, 1);
+    for (int i = 0; i < 5000; i++)
+        net_send(pb, frame, sizeof frame);
+    g_assert_cmpuint(a.got, ==, 0);
+    while (!a.got)
+        g_main_context_iteration(NULL, TRUE);
+    g_assert_cmpuint(a.got, <, 5000);           /* bounded */
+    a.got = 0;
+    net_send(pb, frame, sizeof frame);
+    net_buffer_detach(pa);
+    g_assert_cmpuint(a.got, ==, 1);
+    net_send(pb, frame, sizeof frame);
+    g_assert_cmpuint(a.got, ==, 2);
+    net_port_free(pa);
+    net_port_free(pb);
+}
+
 static uint16_t sum16(const uint8_t *p, size_t n, uint32_t s)
 {
     for (size_t i = 0; i + 1 < n; i += 2)
@@ -402,6 +430,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/net/busy_receiver_stops_sender_then_wakes_it", busy_receiver_stops_sender_then_wakes_it);
     g_test_add_func("/net/link_down_drops_frames", link_down_drops_frames);
+    g_test_add_func("/net/buffer_holds_frames_for_its_interval", buffer_holds_frames_for_its_interval);
     g_test_add_func("/net/guard_clears_tcp_urgent_and_keeps_checksum", guard_clears_tcp_urgent_and_keeps_checksum);
     g_test_add_func("/net/guard_drops_lying_lengths", guard_drops_lying_lengths);
     g_test_add_func("/net/guard_survives_random_frames", guard_survives_random_frames);

@@ -16,6 +16,8 @@ send() { printf '%s\n' "$1"; sleep 0.2; }
     send '{"execute": "query-machines"}'
     send '{"a": [1,2'
     send ']}'
+    send '{"execute": "netdev_add", "arguments": {"type": "user", "id": "n1", "dnssearch": [{"str": "example.org"}]}, "id": "net"}'
+    send '{"execute": "query-rx-filter", "id": "filter"}'
     send '{"execute": "quit"}'
     sleep 1
 } | timeout 60 "$QUERN" -display none -nodefaults -machine pc -accel interp -m 16 -S -qmp stdio > "$tmp/out" 2>"$tmp/serial"
@@ -36,6 +38,8 @@ check '"thread-id"'
 check 'pc-i440fx'
 check "lacks member 'execute'"
 check '"event" ?: ?"SHUTDOWN"'
+check '"return" ?: ?\{\}, ?"id" ?: ?"net"'
+check '"return" ?: ?\[\], ?"id" ?: ?"filter"'
 echo "1..$n"
 [ $rc = 0 ] || { echo "exit status $rc"; bad=1; }
 [ $bad = 0 ] || cat "$tmp/out"

@@ -148,6 +148,34 @@ static void a_late_main_thread_is_helped_out(void)
     clocks_free(c);
 }
 
+/* What only the main thread may do is overdue: the helper still comes for each of its own. */
+static void an_overdue_timer_of_main_does_not_hide_others(void)
+{
+    Clocks *c = clocks_new(false);
+    Log l = { .c = c };
+    _Atomic bool late = false;
+
+    clocks_set_vm_ns(c, 0);
+    clocks_attach(c);
+    clocks_set_running(c, true);
+    clocks_set_helper(c, gettid(), note_late, &late);
+    timer_init(&l.t, c, CLOCK_VM, note, &l);
+    timer_init(&l.u, c, CLOCK_VM, note, &l);
+    l.t.any_thread = true;
+    timer_set(&l.u, clock_ns(c, CLOCK_VM) + NS_PER_MS);
+    for (int i = 0; i < 3; i++) {
+        gint64 end = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+
+        timer_set(&l.t, clock_ns(c, CLOCK_VM) + 4 * NS_PER_MS);
+        while (timer_active(&l.t) && g_get_monotonic_time() < end)
+            if (atomic_exchange(&late, false))
+                clocks_run_late(c);
+        g_assert_false(timer_active(&l.t));
+    }
+    g_assert_true(timer_active(&l.u));
+    clocks_free(c);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -157,5 +185,6 @@ int main(int argc, char **argv)
     g_test_add_func("/clock/loop", real_timer_fires_in_the_main_loop);
     g_test_add_func("/clock/passing", a_deadline_passing_is_never_no_deadline);
     g_test_add_func("/clock/late", a_late_main_thread_is_helped_out);
+    g_test_add_func("/clock/overdue", an_overdue_timer_of_main_does_not_hide_others);
     return g_test_run();
 }
