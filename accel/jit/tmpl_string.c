@@ -130,7 +130,7 @@ bool tmpl_string(Tr *t, unsigned k)
         return false;
     fl_clobber(t, x->live_in);
     fl_writes(t, changes, x->live_out, S0);
-    fl_clobber(t, x->live_out);
+    fl_clobber(t, t->j->exact ? FL_ALL : x->live_out);
     t->s1_group = -1;
     e_call(&t->e, t->j->stubs.str[t->code64][stos][rep][__builtin_ctz(i->opsize)][t->bank]);
     mem_add_slow(t, e_jcc_fwd(&t->e, CC_NE), k);

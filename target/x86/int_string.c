@@ -13,6 +13,18 @@ static inline bool run_flat(const X86Cpu *c, unsigned s)
     return c->mode & MODE_CS64 || (c->mode & MODE_FLAT && s != S_FS && s != S_GS);
 }
 
+/* How many of the n elements from off on lie inside segment s, whose access rights have been seen to. */
+static uint64_t run_in_segment(const X86Cpu *c, unsigned s, uint64_t off, uint64_t n, unsigned size)
+{
+    const X86Seg *g = &c->seg[s];
+
+    if (run_flat(c, s))
+        return n;
+    if ((g->attr & (SEG_S | SEG_CODE | SEG_CONF)) == (SEG_S | SEG_CONF) || off > g->limit)      /* expand-down */
+        return 0;
+    return MIN(n, ((uint64_t)g->limit - off + 1) / size);
+}
+
 static uint64_t run_length(const X86Cpu *c, const X86Insn *i, uint64_t off, uint64_t lin, uint64_t n)
 {
     uint64_t page = (TLB_PAGE - (lin & (TLB_PAGE - 1))) >> __builtin_ctz(i->opsize), wrap;
@@ -93,8 +105,10 @@ static inline bool copy_run(X86Cpu *c, const X86Insn *i, uint64_t src, uint64_t 
 /* A run of up to n elements upwards between plain pages; 0: do one element the slow way. */
 static uint64_t movs_run(X86Cpu *c, const X86Insn *i, uint64_t src, uint64_t dst, uint64_t n)
 {
-    n = run_length(c, i, c->gpr[R_RSI] & x86_mask(i->adsize), src, n);
-    n = run_length(c, i, c->gpr[R_RDI] & x86_mask(i->adsize), dst, n);
+    uint64_t si = c->gpr[R_RSI] & x86_mask(i->adsize), di = c->gpr[R_RDI] & x86_mask(i->adsize);
+
+    n = run_in_segment(c, i->seg, si, run_length(c, i, si, src, n), i->opsize);
+    n = run_in_segment(c, S_ES, di, run_length(c, i, di, dst, n), i->opsize);
     return n && copy_run(c, i, src, dst, n) ? n : 0;
 }
 
@@ -126,7 +140,7 @@ static bool movs_short(X86Cpu *c, const X86Insn *i)
 static void movs(X86Cpu *c, const X86Insn *i)
 {
     uint64_t left = rep_count(c, i), done;
-    bool up = !(c->eflags & FL_DF) && run_flat(c, i->seg) && run_flat(c, S_ES);
+    bool up = !(c->eflags & FL_DF);
 
     while (left) {
         uint64_t src = src_lin(c, i), dst = dst_lin(c, i, true);
@@ -178,13 +192,13 @@ static bool stos_short(X86Cpu *c, const X86Insn *i)
 static void stos(X86Cpu *c, const X86Insn *i)
 {
     uint64_t left = rep_count(c, i), done, v = c->gpr[R_RAX];
-    bool up = !(c->eflags & FL_DF) && run_flat(c, S_ES);
+    bool up = !(c->eflags & FL_DF);
 
     while (left) {
-        uint64_t dst = dst_lin(c, i, true);
+        uint64_t dst = dst_lin(c, i, true), di = c->gpr[R_RDI] & x86_mask(i->adsize);
         uint8_t *d;
 
-        done = up && left > 1 ? run_length(c, i, c->gpr[R_RDI] & x86_mask(i->adsize), dst, left) : 0;
+        done = up && left > 1 ? run_in_segment(c, S_ES, di, run_length(c, i, di, dst, left), i->opsize) : 0;
         if (done && (d = x86_host_w(c, dst, i->opsize, c->data_bank))) {
             fill(d, v, done, i->opsize);
         } else {
@@ -259,15 +273,17 @@ static void compare(X86Cpu *c, const X86Insn *i, bool scas)
     unsigned size = i->opsize;
     uint64_t left = rep_count(c, i), done, a, b, acc = c->gpr[R_RAX] & x86_mask(size);
     bool while_equal = !(i->flags & INSN_REPNE), rep = repeated(i);
-    bool up = rep && !(c->eflags & FL_DF) && run_flat(c, i->seg) && run_flat(c, S_ES);
+    bool up = rep && !(c->eflags & FL_DF);
 
     while (left) {
         uint64_t src = scas ? 0 : src_lin(c, i), dst = dst_lin(c, i, false);
         const uint8_t *p = (const uint8_t *)&acc, *q;
 
-        done = up ? run_length(c, i, c->gpr[R_RDI] & x86_mask(i->adsize), dst, left) : 0;
+        uint64_t si = c->gpr[R_RSI] & x86_mask(i->adsize), di = c->gpr[R_RDI] & x86_mask(i->adsize);
+
+        done = up ? run_in_segment(c, S_ES, di, run_length(c, i, di, dst, left), size) : 0;
         if (done && !scas)
-            done = run_length(c, i, c->gpr[R_RSI] & x86_mask(i->adsize), src, done);
+            done = run_in_segment(c, i->seg, si, run_length(c, i, si, src, done), size);
         if (done && (q = x86_host_r(c, dst, size, c->data_bank)) &&
             (scas || (p = x86_host_r(c, src, size, c->data_bank)))) {
             done = compare_run(p, scas ? 0 : size, q, done, size, while_equal, &a, &b);
