@@ -641,7 +641,7 @@ static bool sparse_below(Qcow2 *s)
 {
     BlockNode *f = s->node->file;
     int64_t bytes = f->drv->allocated ? f->drv->allocated(f) : -1;
-    uint64_t have = MAX(bytes, 0) >> s->cluster_bits, cutoff = MAX(have * 11 / 10, have + 2), used = 0, count;
+    uint64_t have = MAX(bytes, 0) >> s->cluster_bits, cutoff = MAX(have * 10 / 9, have + 2), used = 0, count;
 
     if (s->sparse_below)
         return s->sparse_below > 0;

@@ -151,8 +151,11 @@ bool vmdk_create(BlockGraph *g, const char *filename, GHashTable *opts, GString 
     if (!g_strv_contains(subs, sub))
         return err_set(err, "Invalid subformat '%s'", sub);
     bool mono = g_str_equal(sub, "monolithicSparse"), stream = g_str_equal(sub, "streamOptimized");
-    if (backing && !mono)
-        return err_set(err, "Backing file is only supported with subformat monolithicSparse");
+    bool flat = g_str_has_suffix(sub, "Flat");
+    if (backing && flat)
+        return err_set(err, "Flat image can't have backing file");
+    if (zero_grain && flat)
+        return err_set(err, "Flat image can't enable zeroed grain");
     if (backing && !parent_cid_of(g, filename, backing, &pcid, err))
         return false;
     if (mono || stream) {
