@@ -642,10 +642,11 @@ static bool sparse_below(Qcow2 *s)
     BlockNode *f = s->node->file;
     int64_t bytes = f->drv->allocated ? f->drv->allocated(f) : -1;
     uint64_t have = MAX(bytes, 0) >> s->cluster_bits, cutoff = MAX(have * 10 / 9, have + 2), used = 0, count;
+    uint64_t clusters = (block_node_size(f) + s->cluster_size - 1) >> s->cluster_bits;
 
     if (s->sparse_below)
         return s->sparse_below > 0;
-    for (uint64_t c = 0; bytes >= 0 && used < cutoff && c < block_node_size(f) >> s->cluster_bits; c++)
+    for (uint64_t c = 0; bytes >= 0 && used < cutoff && c < clusters; c++)
         if (!qcow2_refcount_get(s, c, &count))
             used += count != 0;
     s->sparse_below = bytes >= 0 && used >= cutoff ? 1 : -1;

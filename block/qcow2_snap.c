@@ -384,6 +384,14 @@ static bool create_exclusive(Qcow2 *s, const char *name, GError **err)
     return ret ? err_set_errno(err, -ret, "Could not flush") : true;
 }
 
+static bool has_tables(const Qcow2 *s)
+{
+    for (uint32_t i = 0; i < s->l1_size; i++)
+        if (s->l1[i])
+            return true;
+    return false;
+}
+
 bool qcow2_snap_create(BlockNode *n, const char *name, GError **err)
 {
     Qcow2 *s = n->priv;
@@ -393,8 +401,8 @@ bool qcow2_snap_create(BlockNode *n, const char *name, GError **err)
         return false;
     if (s->nb_snaps >= QCOW2_MAX_SNAPS)
         return err_set(err, "The image has %u snapshots: no more fit", s->nb_snaps);
-    if (s->rc_order == 0)
-        return err_set(err, "An image with 1-bit refcounts cannot have snapshots");
+    if (s->rc_order == 0 && has_tables(s))
+        return err_set(err, "An image with 1-bit refcounts cannot have snapshots of data");
     if (strlen(name) > 1023)
         return err_set(err, "The snapshot name is too long");
     qcow2_exclusive_begin(s);

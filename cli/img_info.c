@@ -463,6 +463,25 @@ static int side_at(CmpSide *s, uint64_t off, uint64_t limit)
     return ret;
 }
 
+/* To the sector, as other tools tell it. */
+static uint64_t first_difference(const uint8_t *a, const uint8_t *b, size_t n)
+{
+    size_t i = 0;
+
+    while (i + 512 <= n && !memcmp(a + i, b + i, 512))
+        i += 512;
+    return i;
+}
+
+static uint64_t first_data(const uint8_t *buf, size_t n)
+{
+    size_t i = 0;
+
+    while (i + 512 <= n && block_is_zero(buf + i, 512))
+        i += 512;
+    return i;
+}
+
 static int compare_tail_zero(Img *m, BlockNode *n, uint64_t off, uint8_t *buf)
 {
     uint64_t size = block_node_size(n);
@@ -475,7 +494,7 @@ static int compare_tail_zero(Img *m, BlockNode *n, uint64_t off, uint8_t *buf)
             ret = block_pread(n, off, buf, st.bytes);
             if (!ret && !block_is_zero(buf, st.bytes)) {
                 if (!m->quiet)
-                    printf("Content mismatch at offset %" PRIu64 "!\n", off);
+                    printf("Content mismatch at offset %" PRIu64 "!\n", off + first_data(buf, st.bytes));
                 return 1;
             }
         }
@@ -484,16 +503,6 @@ static int compare_tail_zero(Img *m, BlockNode *n, uint64_t off, uint8_t *buf)
         off += st.bytes;
     }
     return 0;
-}
-
-/* To the sector, as other tools tell it. */
-static uint64_t first_difference(const uint8_t *a, const uint8_t *b, size_t n)
-{
-    size_t i = 0;
-
-    while (i + 512 <= n && !memcmp(a + i, b + i, 512))
-        i += 512;
-    return i;
 }
 
 static int compare_nodes(Img *m, BlockNode *a, BlockNode *b, bool strict)
