@@ -208,9 +208,11 @@ static void resized(void *opaque)
 {
     ScsiDisk *d = opaque;
 
+    scsi_enter(d->scsi);
     geometry(d);
     d->unit_attention = 0x2a;   /* capacity data has changed */
     d->attention_ascq = 9;
+    scsi_leave(d->scsi);
 }
 
 static const BlockDevOps drive_ops = { media_changed, eject_request, tray_open, medium_locked, resized };
@@ -242,6 +244,7 @@ static bool disk_realize(Device *dev, bool cd, GError **err)
     default_text(&d->ver, "2.5+");
     default_text(&d->serial, "");
     geometry(d);
+    scsi_bus_add(d);
     if (d->scsi->changed && dev->machine->state == RUN_RUNNING)
         d->scsi->changed(d->scsi, d, true);
     return true;
@@ -256,7 +259,7 @@ static void disk_unrealize(Device *dev)
 
     if (d->scsi->changed)
         d->scsi->changed(d->scsi, d, false);
-    block_dev_cancel_all(d->drive);
+    scsi_bus_remove(d);
     block_dev_detach(d->drive);
 }
 
@@ -264,12 +267,14 @@ static void disk_reset(Device *dev)
 {
     ScsiDisk *d = container_of(dev, ScsiDisk, dev);
 
+    scsi_enter(d->scsi);
     scsi_cancel_all(d);
     geometry(d);
     block_dev_set_wce(d->drive, d->wce = d->conf.wce);
     d->unit_attention = 0x29;   /* power on or reset */
     d->attention_ascq = 0;
     mmc_reset(&d->mmc);
+    scsi_leave(d->scsi);
 }
 
 static bool disk_loaded(void *opaque, GError **err)

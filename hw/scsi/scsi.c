@@ -40,30 +40,71 @@ void scsi_reply(ScsiReq *r, const void *buf, size_t len, size_t allowed)
     scsi_ok(r);
 }
 
+void scsi_enter(ScsiBus *b)
+{
+    if (b->context)
+        b->context->enter(b->context->opaque);
+}
+
+void scsi_leave(ScsiBus *b)
+{
+    if (b->context)
+        b->context->leave(b->context->opaque);
+}
+
+void scsi_bus_add(ScsiDisk *d)
+{
+    ScsiDisk **p = &d->scsi->live;
+
+    scsi_enter(d->scsi);
+    if (d->scsi->context && scsi_is_fixed(d))
+        block_dev_set_context(d->drive, d->scsi->context);
+    while (*p)
+        p = &(*p)->next_live;
+    d->next_live = NULL;
+    *p = d;
+    scsi_leave(d->scsi);
+}
+
+void scsi_bus_remove(ScsiDisk *d)
+{
+    ScsiDisk **p = &d->scsi->live;
+
+    scsi_enter(d->scsi);
+    while (*p && *p != d)
+        p = &(*p)->next_live;
+    if (*p)
+        *p = d->next_live;
+    block_dev_cancel_all(d->drive);
+    block_dev_set_context(d->drive, NULL);
+    scsi_leave(d->scsi);
+}
+
 ScsiDisk *scsi_find(ScsiBus *b, unsigned target, unsigned lun)
 {
-    for (guint i = 0; i < b->bus->children->len; i++) {
-        ScsiDisk *d = container_of((Device *)b->bus->children->pdata[i], ScsiDisk, dev);
+    ScsiDisk *d = b->live;
 
-        if (d->target == target && d->lun == lun)
-            return d;
-    }
-    return NULL;
+    while (d && (d->target != target || d->lun != lun))
+        d = d->next_live;
+    return d;
 }
 
 void scsi_report_luns(ScsiBus *b, unsigned target, ScsiReq *r)
 {
-    g_autofree uint8_t *buf = g_malloc0(8 + 8 * (b->bus->children->len + 1));
+    g_autofree uint8_t *buf = NULL;
     unsigned n = 0;
     bool zero = false;
+
+    for (const ScsiDisk *d = b->live; d; d = d->next_live)
+        n++;
+    buf = g_malloc0(8 + 8 * (n + 1));
+    n = 0;
 
     if (r->cdb[2] > 2 || ld32_be(r->cdb + 6) < 16) {
         scsi_fail(r, KEY_ILLEGAL, 0x24, 0);
         return;
     }
-    for (guint i = 0; i < b->bus->children->len; i++) {
-        const ScsiDisk *d = container_of((Device *)b->bus->children->pdata[i], ScsiDisk, dev);
-
+    for (const ScsiDisk *d = b->live; d; d = d->next_live) {
         if (d->target != target)
             continue;
         zero |= !d->lun;
@@ -95,6 +136,18 @@ void scsi_submit_absent(ScsiBus *b, unsigned target, ScsiReq *r)
     }
 }
 
+/* Also one that is still being made. */
+static bool taken(const ScsiBus *b, unsigned target, unsigned lun, const ScsiDisk *self)
+{
+    for (guint i = 0; i < b->bus->children->len; i++) {
+        const ScsiDisk *d = container_of((Device *)b->bus->children->pdata[i], ScsiDisk, dev);
+
+        if (d != self && d->target == target && d->lun == lun)
+            return true;
+    }
+    return false;
+}
+
 static bool attach(Bus *bus, Device *dev, GError **err)
 {
     ScsiBus *b = bus->impl;
@@ -104,13 +157,13 @@ static bool attach(Bus *bus, Device *dev, GError **err)
         return err_set(err, "%s: channel=%u: this adapter has channel 0", dev->cls->name, d->channel);
     if (d->target == UINT32_MAX) {
         d->target = 0;
-        while (d->target < b->max_target && scsi_find(b, d->target, d->lun))
+        while (d->target < b->max_target && taken(b, d->target, d->lun, d))
             d->target++;
     }
     if (d->target > b->max_target || d->lun > b->max_lun)
         return err_set(err, "%s: scsi-id=%u, lun=%u: at most %u and %u", dev->cls->name, d->target, d->lun,
                        b->max_target, b->max_lun);
-    if (scsi_find(b, d->target, d->lun) && scsi_find(b, d->target, d->lun) != d)
+    if (taken(b, d->target, d->lun, d))
         return err_set(err, "%s: scsi-id=%u, lun=%u is taken", dev->cls->name, d->target, d->lun);
     d->scsi = b;
     return true;

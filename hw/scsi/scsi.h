@@ -2,7 +2,8 @@
  * scsi: SCSI devices behind a host adapter: commands in, data and sense out.
  *
  * SAM-5, SPC-4, SBC-3, MMC-5. An adapter makes a ScsiBus; disks sit on it by target and LUN.
- * A ScsiReq belongs to the adapter until its done() is called, exactly once. Machine lock held.
+ * A ScsiReq belongs to the adapter until its done() is called, exactly once. Machine lock held, or, for disks that
+ * scsi_is_fixed() on a bus with a context, the context entered.
  */
 #ifndef HW_SCSI_SCSI_H
 #define HW_SCSI_SCSI_H
@@ -22,6 +23,8 @@ typedef struct ScsiBus {
     unsigned max_target, max_lun;
     void (*changed)(struct ScsiBus *b, ScsiDisk *d, bool added);        /* hot-plug; optional */
     void *opaque;
+    const BlockContext *context;        /* where requests of fixed disks run; NULL: with the machine lock */
+    ScsiDisk *live;                     /* realized disks, in their order; context */
 } ScsiBus;
 
 typedef struct ScsiReq ScsiReq;
@@ -56,6 +59,7 @@ struct ScsiDisk {
     bool removable, dpofua;
     BlockConf conf;
     bool cd;
+    ScsiDisk *next_live;
     /* state */
     MmcCd mmc;
     bool wce;
@@ -67,7 +71,12 @@ struct ScsiDisk {
 };
 
 void scsi_bus_init(ScsiBus *b, Device *owner, const char *name);
+/* Machine lock held: keeps requests of the bus's context out; may nest. */
+void scsi_enter(ScsiBus *b);
+void scsi_leave(ScsiBus *b);
 ScsiDisk *scsi_find(ScsiBus *b, unsigned target, unsigned lun);
+/* No medium that comes and goes: its requests never need the machine lock. */
+static inline bool scsi_is_fixed(const ScsiDisk *d) { return !d->cd && !d->removable; }
 /* Starts r; done() may come before this returns. */
 void scsi_submit(ScsiReq *r);
 /* For LUNs that are not there: INQUIRY, REPORT LUNS and REQUEST SENSE work, the rest fails. */

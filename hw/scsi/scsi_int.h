@@ -7,6 +7,9 @@
 
 enum { KEY_NONE = 0, KEY_NOT_READY = 2, KEY_MEDIUM = 3, KEY_HARDWARE = 4, KEY_ILLEGAL = 5, KEY_ATTENTION = 6, KEY_PROTECT = 7 };
 
+/* A disk can be found by requests from now on; no longer, and none is in flight. */
+void scsi_bus_add(ScsiDisk *d);
+void scsi_bus_remove(ScsiDisk *d);
 void scsi_fail(ScsiReq *r, uint8_t key, uint8_t asc, uint8_t ascq);
 void scsi_ok(ScsiReq *r);
 void scsi_report_luns(ScsiBus *b, unsigned target, ScsiReq *r);

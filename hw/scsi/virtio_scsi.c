@@ -3,7 +3,11 @@
  *
  * Queue 0 controls, 1 reports events, 2 and up carry requests. Task management cancels at the
  * block layer; hot-plug and capacity changes are events.
+ *
+ * With an I/O thread, requests to fixed disks run there. What may need the machine lock (media that come and go, resets,
+ * events) waits in `later` for the core to call back with both locks.
  */
+#include "hw/core/iothread.h"
 #include "hw/scsi/scsi.h"
 #include "hw/virtio/virtio_pci.h"
 
@@ -22,10 +26,16 @@ typedef struct VirtioScsi {
     ScsiBus bus;
     uint32_t num_queues, virtqueue_size, max_sectors, cmd_per_lun;      /* properties */
     bool hotplug, param_change;
+    IoThread *iothread;
+    BlockContext context;
     uint32_t cdb_size, sense_size;      /* state */
     bool events_missed;
     unsigned in_flight;                 /* cache */
+    GQueue later;                       /* of Later *; the I/O thread's lock */
+    bool ctrl_later, event_later;
 } VirtioScsi;
+
+typedef struct Later { VirtQueue *vq; VirtElem *e; } Later;
 
 typedef struct ScsiElem {
     ScsiReq req;                /* first */
@@ -57,6 +67,7 @@ static void respond(ScsiElem *se, uint8_t response)
     g_autofree uint8_t *resp = g_malloc0(RESP_HEAD + s->sense_size);
     size_t room = se->to_guest ? r->moved : 0;
 
+    virtio_enter(&s->vp.v);
     if (r->status == SCSI_CHECK_CONDITION && response == S_OK) {
         unsigned n = MIN(s->sense_size, (uint32_t)SCSI_SENSE_LEN);
 
@@ -70,6 +81,7 @@ static void respond(ScsiElem *se, uint8_t response)
     virtq_push(se->vq, e, RESP_HEAD + s->sense_size + room);
     virtq_notify(se->vq);
     s->in_flight--;
+    virtio_leave(&s->vp.v);
     g_free(se->iov);
     g_free(se);
 }
@@ -103,10 +115,29 @@ static void find_data(ScsiElem *se, size_t out_skip, size_t in_skip)
     se->req.data_len = iov_len(se->iov, k);
 }
 
+static bool target_exists(const VirtioScsi *s, unsigned target)
+{
+    const ScsiDisk *d = s->bus.live;
+
+    while (d && d->target != target)
+        d = d->next_live;
+    return d != NULL;
+}
+
+static void put_off(VirtioScsi *s, VirtQueue *vq, VirtElem *e)
+{
+    Later *l = g_new(Later, 1);
+
+    *l = (Later) { vq, e };
+    g_queue_push_tail(&s->later, l);
+    virtio_defer(&s->vp.v);
+}
+
 static void start(VirtioScsi *s, VirtQueue *vq, VirtElem *e)
 {
     uint8_t head[REQ_HEAD + SCSI_CDB_MAX] = { 0 };
     unsigned target, lun;
+    ScsiDisk *d;
     ScsiElem *se;
 
     if (e->out_len < REQ_HEAD + s->cdb_size || e->in_len < RESP_HEAD + s->sense_size) {
@@ -115,6 +146,12 @@ static void start(VirtioScsi *s, VirtQueue *vq, VirtElem *e)
         return;
     }
     iov_to_buf(e->out, e->out_n, 0, head, REQ_HEAD + MIN(s->cdb_size, (uint32_t)SCSI_CDB_MAX));
+    bool valid = parse_lun(head, &target, &lun);
+    d = valid ? scsi_find(&s->bus, target, lun) : NULL;
+    if (d && !scsi_is_fixed(d) && virtio_on_iothread(&s->vp.v)) {
+        put_off(s, vq, e);
+        return;
+    }
     se = g_new0(ScsiElem, 1);
     se->s = s;
     se->vq = vq;
@@ -124,22 +161,15 @@ static void start(VirtioScsi *s, VirtQueue *vq, VirtElem *e)
     memcpy(se->req.cdb, head + REQ_HEAD, SCSI_CDB_MAX);
     find_data(se, REQ_HEAD + s->cdb_size, RESP_HEAD + s->sense_size);
     s->in_flight++;
-    if (!parse_lun(head, &target, &lun)) {
+    se->req.disk = d;
+    if (!valid)
         respond(se, S_FAILURE);
-        return;
-    }
-    se->req.disk = scsi_find(&s->bus, target, lun);
-    if (se->req.disk) {
+    else if (d)
         scsi_submit(&se->req);
-        return;
-    }
-    for (guint i = 0; i < s->bus.bus->children->len; i++) {     /* the target is there, the LUN is not */
-        if (container_of((Device *)s->bus.bus->children->pdata[i], ScsiDisk, dev)->target == target) {
-            scsi_submit_absent(&s->bus, target, &se->req);
-            return;
-        }
-    }
-    respond(se, S_BAD_TARGET);
+    else if (target_exists(s, target))
+        scsi_submit_absent(&s->bus, target, &se->req);
+    else
+        respond(se, S_BAD_TARGET);
 }
 
 static void request_kick(VirtioDevice *v, VirtQueue *vq)
@@ -166,11 +196,9 @@ static uint8_t task_management(VirtioScsi *s, const uint8_t *req)
 
     if (!parse_lun(req + 8, &target, &lun))
         return S_FAILURE;
-    for (guint i = 0; subtype == TMF_I_T_NEXUS_RESET && i < s->bus.bus->children->len; i++) {
-        d = container_of((Device *)s->bus.bus->children->pdata[i], ScsiDisk, dev);
+    for (d = s->bus.live; subtype == TMF_I_T_NEXUS_RESET && d; d = d->next_live)
         if (d->target == target)
             device_reset(&d->dev);
-    }
     if (subtype == TMF_I_T_NEXUS_RESET)
         return TMF_COMPLETE;
     d = scsi_find(&s->bus, target, lun);
@@ -189,6 +217,11 @@ static void ctrl_kick(VirtioDevice *v, VirtQueue *vq)
     unsigned budget = VIRTQ_MAX_SIZE;
     VirtElem *e;
 
+    if (virtio_on_iothread(v)) {
+        s->ctrl_later = true;
+        virtio_defer(v);
+        return;
+    }
     while (budget-- && (e = virtq_pop(vq))) {
         uint8_t req[TMF_LEN] = { 0 }, resp[5] = { 0 };
         unsigned n = 5;
@@ -234,8 +267,39 @@ static void event_kick(VirtioDevice *v, VirtQueue *vq)
 {
     VirtioScsi *s = scsi_of(v);
 
-    if (s->events_missed)
+    if (!s->events_missed)
+        return;
+    s->event_later = virtio_on_iothread(v);
+    if (s->event_later)
+        virtio_defer(v);
+    else
         send_event(s, 0, 0, NULL);
+}
+
+static void deferred(VirtioDevice *v)
+{
+    VirtioScsi *s = scsi_of(v);
+    Later *l;
+
+    while ((l = g_queue_pop_head(&s->later))) {
+        start(s, l->vq, l->e);
+        g_free(l);
+    }
+    if (s->ctrl_later) {
+        s->ctrl_later = false;
+        ctrl_kick(v, &v->queues[Q_CTRL]);
+    }
+    if (s->event_later) {
+        s->event_later = false;
+        event_kick(v, &v->queues[Q_EVENT]);
+    }
+}
+
+static void settle(VirtioDevice *v)
+{
+    deferred(v);
+    for (ScsiDisk *d = scsi_of(v)->bus.live; d; d = d->next_live)
+        block_dev_drain(d->drive);
 }
 
 static void bus_changed(ScsiBus *b, ScsiDisk *d, bool added)
@@ -243,8 +307,10 @@ static void bus_changed(ScsiBus *b, ScsiDisk *d, bool added)
     enum { RESCAN = 1, REMOVED = 2 };
     VirtioScsi *s = b->opaque;
 
+    virtio_enter(&s->vp.v);
     if (virtio_has(&s->vp.v, F_HOTPLUG))
         send_event(s, EV_TRANSPORT_RESET, added ? RESCAN : REMOVED, d);
+    virtio_leave(&s->vp.v);
 }
 
 static void get_config(VirtioDevice *v, uint8_t *c)
@@ -287,8 +353,15 @@ static void vdev_reset(VirtioDevice *v)
 {
     VirtioScsi *s = scsi_of(v);
 
-    for (guint i = 0; s->bus.bus && i < s->bus.bus->children->len; i++)
-        scsi_cancel_all(container_of((Device *)s->bus.bus->children->pdata[i], ScsiDisk, dev));
+    Later *l;
+
+    for (ScsiDisk *d = s->bus.live; d; d = d->next_live)
+        scsi_cancel_all(d);
+    while ((l = g_queue_pop_head(&s->later))) {
+        virtq_detach(l->vq, l->e);
+        g_free(l);
+    }
+    s->ctrl_later = s->event_later = false;
     s->cdb_size = CDB_DEFAULT;
     s->sense_size = SENSE_DEFAULT;
     s->events_missed = false;
@@ -296,8 +369,21 @@ static void vdev_reset(VirtioDevice *v)
 
 static const VirtioClass scsi_vclass = {
     .id = 8, .pci_class = 0x010000, .config_size = 36, .get_config = get_config, .set_config = set_config,
-    .adjust_features = adjust_features, .reset = vdev_reset,
+    .adjust_features = adjust_features, .reset = vdev_reset, .settle = settle,
+    .deferred = deferred,
 };
+
+static void enter(void *opaque) { iothread_enter(opaque); }
+static void leave(void *opaque) { iothread_leave(opaque); }
+
+static void start_iothread(VirtioScsi *s)
+{
+    if (!s->iothread)
+        return;
+    s->context = (BlockContext) { iothread_context(s->iothread), enter, leave, s->iothread };
+    s->bus.context = &s->context;
+    virtio_use_iothread(&s->vp.v, s->iothread);
+}
 
 static bool scsi_realize(Device *dev, GError **err)
 {
@@ -316,8 +402,12 @@ static bool scsi_realize(Device *dev, GError **err)
     virtio_add_queue(&s->vp.v, s->virtqueue_size, event_kick);
     for (unsigned i = 0; i < s->num_queues; i++)
         virtio_add_queue(&s->vp.v, s->virtqueue_size, request_kick);
-    if (!virtio_pci_realize(&s->vp, err))
+    g_queue_init(&s->later);
+    start_iothread(s);
+    if (!virtio_pci_realize(&s->vp, err)) {
+        virtio_drop_iothread(&s->vp.v);
         return false;
+    }
     s->bus.max_target = SCSI_TARGETS - 1;
     s->bus.max_lun = SCSI_LUNS - 1;
     s->bus.changed = bus_changed;
@@ -328,7 +418,13 @@ static bool scsi_realize(Device *dev, GError **err)
 
 static void scsi_unrealize(Device *dev)
 {
-    virtio_pci_unrealize(&container_of(dev, VirtioScsi, vp.pci.dev)->vp);
+    VirtioScsi *s = container_of(dev, VirtioScsi, vp.pci.dev);
+
+    virtio_enter(&s->vp.v);
+    vdev_reset(&s->vp.v);       /* what waits in later goes, too */
+    virtio_leave(&s->vp.v);
+    virtio_pci_unrealize(&s->vp);
+    virtio_drop_iothread(&s->vp.v);
 }
 
 static void scsi_reset(Device *dev)
@@ -353,6 +449,7 @@ const DeviceClass virtio_scsi_pci_class = {
     .bus = BUS_PCI, .size = sizeof(VirtioScsi), .realize = scsi_realize, .unrealize = scsi_unrealize, .reset = scsi_reset,
     .props = (const PropDesc[]) {
         VIRTIO_PCI_PROPS(VirtioScsi),
+        PROP_BACKEND(VirtioScsi, iothread, "iothread", "the -object iothread that runs the requests"),
         PROP_U32(VirtioScsi, num_queues, 1, "request queues, 1 to 8"),
         PROP_U32(VirtioScsi, virtqueue_size, 256, "entries of a queue"),
         PROP_U32(VirtioScsi, max_sectors, MAX_SECTORS, "largest transfer told to the driver"),

@@ -54,7 +54,7 @@ void virtio_reset(VirtioDevice *v)
 {
     atomic_store(&v->kicked, 0);
     v->notify_due = 0;
-    v->config_due = false;
+    v->config_due = v->work_due = false;
     if (v->vc->reset)
         v->vc->reset(v);
     v->status = v->isr = 0;
@@ -92,7 +92,7 @@ void virtio_set_status(VirtioDevice *v, uint8_t status)
 
 void virtio_config_changed(VirtioDevice *v)
 {
-    if (v->client && !machine_lock_held()) {
+    if (virtio_on_iothread(v)) {
         v->config_due = true;
         iothread_defer(v->client);
         return;
@@ -191,6 +191,10 @@ static void iothread_deliver(void *opaque)
         v->config_due = false;
         virtio_config_changed(v);
     }
+    if (v->work_due) {
+        v->work_due = false;
+        v->vc->deferred(v);
+    }
     for (unsigned i = 0; i < v->nqueues; i++) {
         if (due >> i & 1) {
             v->isr |= 1;
@@ -240,6 +244,14 @@ void virtio_leave(VirtioDevice *v)
 {
     if (v->iothread)
         iothread_leave(v->iothread);
+}
+
+bool virtio_on_iothread(const VirtioDevice *v) { return v->client && !machine_lock_held(); }
+
+void virtio_defer(VirtioDevice *v)
+{
+    v->work_due = true;
+    iothread_defer(v->client);
 }
 
 static bool usable(VirtQueue *vq)
@@ -310,7 +322,7 @@ void virtq_notify(VirtQueue *vq)
 {
     if (!usable(vq) || !ring(vq)->wants_interrupt(vq))
         return;
-    if (vq->v->client && !machine_lock_held()) {
+    if (virtio_on_iothread(vq->v)) {
         vq->v->notify_due |= 1ULL << vq->index;
         iothread_defer(vq->v->client);
         return;

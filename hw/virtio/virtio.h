@@ -76,6 +76,7 @@ typedef struct VirtioClass {
     void (*status_set)(VirtioDevice *v, uint8_t old);           /* optional */
     void (*reset)(VirtioDevice *v);                             /* cancel what is in flight; optional */
     void (*settle)(VirtioDevice *v);                            /* wait for what is in flight; optional */
+    void (*deferred)(VirtioDevice *v);                          /* with the machine lock, after virtio_defer() */
 } VirtioClass;
 
 struct VirtioDevice {
@@ -93,7 +94,7 @@ struct VirtioDevice {
     struct IoClient *client;
     _Atomic uint64_t kicked;    /* queues */
     uint64_t notify_due;        /* queues whose interrupt waits for the machine lock */
-    bool config_due;
+    bool config_due, work_due;
     /* transport */
     void (*notify)(VirtioDevice *v, uint16_t vector);
     bool legacy;                /* the driver uses the transitional interface */
@@ -117,6 +118,10 @@ void virtio_use_iothread(VirtioDevice *v, struct IoThread *t);
 void virtio_drop_iothread(VirtioDevice *v);
 void virtio_enter(VirtioDevice *v);             /* nothing without an I/O thread */
 void virtio_leave(VirtioDevice *v);
+/* True when the I/O thread runs this without the machine lock. */
+bool virtio_on_iothread(const VirtioDevice *v);
+/* On the I/O thread: the class's deferred() runs soon, entered and with the machine lock. */
+void virtio_defer(VirtioDevice *v);
 
 /* Transport side. */
 void virtio_set_status(VirtioDevice *v, uint8_t status);

@@ -2,6 +2,7 @@
 . "$QUERN_SRC/tests/sh/lib/boot.sh"
 command -v socat >/dev/null || skip "no socat"
 need_kernel
+SCSI=${SCSI-,iothread=io0}
 rounds=${ROUNDS:-3}
 cat > "$tmp/script" <<S
 sum() { sha256sum "\$1" 2>/dev/null | cut -c1-16; }
@@ -31,7 +32,7 @@ head -c 8M /dev/urandom > "$tmp/base"
 timeout 280 "$QUERN" -display none -serial "file:$tmp/serial" -monitor "unix:$tmp/mon,server=on,wait=off" -nic none -m 256 -vga none \
     -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1" -accel jit \
     -drive "if=none,id=base,file=$tmp/base,format=raw" -object iothread,id=io0 \
-    -device virtio-blk-pci,drive=base,iothread=io0 -device virtio-scsi-pci,id=s </dev/null &
+    -device virtio-blk-pci,drive=base,iothread=io0 -device "virtio-scsi-pci,id=s$SCSI" </dev/null &
 pid=$!
 hmp() { (echo "$1"; sleep 0.3) | socat -t 1 - "UNIX-CONNECT:$tmp/mon" >> "$tmp/hmp" 2>&1; }
 wait_for() { for i in $(seq 600); do grep -aq "$1" "$tmp/serial" && return 0; kill -0 $pid 2>/dev/null || break; sleep 0.2; done
