@@ -268,6 +268,8 @@ bool machine_load(Machine *m, const char *path, GError **err)
         return false;
     in.p = (const uint8_t *)g_mapped_file_get_contents(map);
     in.end = in.p + g_mapped_file_get_length(map);
+    if (m->device_ops)
+        m->device_ops->reset(m);        /* requests under way end before the memory they point to changes */
     region_batch_begin();
     ok = load_all(m, &in, err);
     region_batch_end();

@@ -298,11 +298,13 @@ static void vdev_reset(VirtioDevice *v)
     set_wce(s, s->conf.wce);
 }
 
+static void start_replay(VirtioDevice *v, VirtQueue *vq, VirtElem *e) { start(blk_of(v), vq, e); }
 static void settle(VirtioDevice *v) { block_dev_drain(blk_of(v)->drive); }
 
 static const VirtioClass blk_vclass = {
     .id = 2, .pci_class = 0x010000, .config_size = 60, .get_config = get_config, .set_config = set_config,
     .adjust_features = adjust_features, .features_set = features_set, .reset = vdev_reset, .settle = settle,
+    .replay = start_replay,
 };
 
 static void media_resized(void *opaque)

@@ -367,10 +367,19 @@ static void vdev_reset(VirtioDevice *v)
     s->events_missed = false;
 }
 
+/* Control and event requests are answered at once or wait on purpose: only queues from 2 on have something to repeat. */
+static void replay(VirtioDevice *v, VirtQueue *vq, VirtElem *e)
+{
+    if (vq->index >= Q_REQUEST)
+        start(scsi_of(v), vq, e);
+    else
+        virtq_detach(vq, e);
+}
+
 static const VirtioClass scsi_vclass = {
     .id = 8, .pci_class = 0x010000, .config_size = 36, .get_config = get_config, .set_config = set_config,
     .adjust_features = adjust_features, .reset = vdev_reset, .settle = settle,
-    .deferred = deferred,
+    .deferred = deferred, .replay = replay,
 };
 
 static void enter(void *opaque) { iothread_enter(opaque); }

@@ -106,6 +106,11 @@ VirtElem *virt_chain_map(VirtQueue *vq, const VirtChain *c, uint16_t id, uint16_
     e->ndescs = ndescs;
     e->out_len = c->out_len;
     e->in_len = c->in_len;
+    if (vq->v->vc->replay) {
+        e->seg = g_memdup2(c->seg, c->total * sizeof c->seg[0]);
+        e->seg_n = c->total;
+        e->seg_out = c->out_n;
+    }
     if (!ok) {
         virt_elem_free(e, 0);
         return NULL;
@@ -124,6 +129,7 @@ void virt_elem_free(VirtElem *e, uint32_t written)
     }
     g_free(e->out);
     g_free(e->spans);
+    g_free(e->seg);
     g_free(e);
 }
 

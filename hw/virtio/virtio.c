@@ -30,13 +30,6 @@ VirtQueue *virtio_add_queue(VirtioDevice *v, uint16_t max_size, void (*kick)(Vir
     return vq;
 }
 
-void virtio_cleanup(VirtioDevice *v)
-{
-    for (unsigned i = 0; i < v->nqueues; i++)
-        virtq_disable(&v->queues[i]);
-    v->nqueues = 0;
-}
-
 static void queue_reset(VirtQueue *vq)
 {
     virtq_disable(vq);
@@ -48,6 +41,15 @@ static void queue_reset(VirtQueue *vq)
     vq->signalled_valid = false;
     vq->avail_wrap = vq->used_wrap = true;
     vq->notify_on = true;
+    g_clear_pointer(&vq->parked, g_free);
+    vq->parked_len = 0;
+}
+
+void virtio_cleanup(VirtioDevice *v)
+{
+    for (unsigned i = 0; i < v->nqueues; i++)
+        queue_reset(&v->queues[i]);
+    v->nqueues = 0;
 }
 
 void virtio_reset(VirtioDevice *v)
@@ -246,6 +248,20 @@ void virtio_leave(VirtioDevice *v)
         iothread_leave(v->iothread);
 }
 
+void virtio_park(VirtioDevice *v)
+{
+    for (unsigned i = 0; i < v->nqueues; i++)
+        virtq_park(&v->queues[i]);
+}
+
+void virtio_replay(VirtioDevice *v)
+{
+    virtio_enter(v);
+    for (unsigned i = 0; i < v->nqueues; i++)
+        virtq_replay(&v->queues[i]);
+    virtio_leave(v);
+}
+
 bool virtio_on_iothread(const VirtioDevice *v) { return v->client && !machine_lock_held(); }
 
 void virtio_defer(VirtioDevice *v)
@@ -277,6 +293,8 @@ VirtElem *virtq_pop(VirtQueue *vq)
     }
     e = ring(vq)->pop(vq);
     vq->in_use += e != NULL;
+    if (e)
+        virtq_track(vq, e);
     return e;
 }
 
@@ -289,6 +307,7 @@ void virtq_fill(VirtQueue *vq, VirtElem *e, uint32_t written)
         vq->filled_slots += e->ndescs;
     }
     vq->in_use -= vq->in_use > 0;
+    virtq_untrack(vq, e);
     virt_elem_free(e, written);
 }
 
@@ -315,6 +334,7 @@ void virtq_unpop(VirtQueue *vq, VirtElem *e)
 void virtq_detach(VirtQueue *vq, VirtElem *e)
 {
     vq->in_use -= vq->in_use > 0;
+    virtq_untrack(vq, e);
     virt_elem_free(e, UINT32_MAX);      /* conservatively: all of it may have been written */
 }
 
@@ -339,11 +359,11 @@ void virtq_set_notification(VirtQueue *vq, bool on)
 }
 
 const StateDesc virtio_queue_state = {
-    .name = "virtqueue", .version = 1,
+    .name = "virtqueue", .version = 2,
     .fields = (const StateField[]) {
         STATE_UMAX(VirtQueue, size, VIRTQ_MAX_SIZE), STATE_B(VirtQueue, enabled), STATE_U64(VirtQueue, desc),
         STATE_U64(VirtQueue, avail), STATE_U64(VirtQueue, used), STATE_U16(VirtQueue, vector),
         STATE_U16(VirtQueue, last_avail), STATE_U16(VirtQueue, used_idx), STATE_U16(VirtQueue, signalled_used),
         STATE_B(VirtQueue, signalled_valid), STATE_B(VirtQueue, notify_on), STATE_B(VirtQueue, avail_wrap),
-        STATE_B(VirtQueue, used_wrap), STATE_END },
+        STATE_B(VirtQueue, used_wrap), STATE_PBUF(VirtQueue, parked, parked_len, VIRTQ_PARKED_MAX), STATE_END },
 };

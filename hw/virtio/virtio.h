@@ -51,7 +51,12 @@ struct VirtQueue {
     uint16_t in_use;            /* elements popped and not pushed */
     uint16_t filled, filled_slots;      /* filled and not published yet */
     VirtMap map_desc, map_avail, map_used;
+    struct VirtElem *flight;    /* popped and not pushed, newest first; only with a replay() */
+    uint8_t *parked;            /* of a saved state: what was in flight, to be replayed */
+    uint32_t parked_len;
 };
+
+typedef struct VirtSeg { uint64_t addr; uint32_t len; } VirtSeg;
 
 typedef struct VirtElem {
     uint16_t id;                /* head index, or packed buffer id */
@@ -61,6 +66,9 @@ typedef struct VirtElem {
     DmaSpan *spans;             /* out_n + in_n */
     size_t out_len, in_len;
     void *opaque;               /* the device's */
+    struct VirtElem *older, *newer;     /* in flight */
+    struct VirtSeg *seg;        /* the driver's addresses, readable first; only with a replay() */
+    unsigned seg_n, seg_out;
 } VirtElem;
 
 typedef struct VirtioClass {
@@ -76,6 +84,8 @@ typedef struct VirtioClass {
     void (*status_set)(VirtioDevice *v, uint8_t old);           /* optional */
     void (*reset)(VirtioDevice *v);                             /* cancel what is in flight; optional */
     void (*settle)(VirtioDevice *v);                            /* wait for what is in flight; optional */
+    /* A request that was in flight when the state was saved, as if just popped; optional. Without it none may be. */
+    void (*replay)(VirtioDevice *v, VirtQueue *vq, VirtElem *e);
     void (*deferred)(VirtioDevice *v);                          /* with the machine lock, after virtio_defer() */
 } VirtioClass;
 
@@ -118,6 +128,9 @@ void virtio_use_iothread(VirtioDevice *v, struct IoThread *t);
 void virtio_drop_iothread(VirtioDevice *v);
 void virtio_enter(VirtioDevice *v);             /* nothing without an I/O thread */
 void virtio_leave(VirtioDevice *v);
+/* Around a saved state: requests in flight go into the queues' parked; those are started again. */
+void virtio_park(VirtioDevice *v);
+void virtio_replay(VirtioDevice *v);
 /* True when the I/O thread runs this without the machine lock. */
 bool virtio_on_iothread(const VirtioDevice *v);
 /* On the I/O thread: the class's deferred() runs soon, entered and with the machine lock. */

@@ -15,7 +15,7 @@ typedef struct VirtDesc {       /* one descriptor, copied */
 /* A chain being collected: segments in order, readable first. */
 typedef struct VirtChain {
     unsigned out_n, in_n, total;
-    struct { uint64_t addr; uint32_t len; } seg[VIRTQ_MAX_SIZE];
+    VirtSeg seg[VIRTQ_MAX_SIZE];
     size_t out_len, in_len;
 } VirtChain;
 /* Adds a descriptor; false after virtio_error when it breaks a rule. */
@@ -25,6 +25,13 @@ VirtElem *virt_chain_map(VirtQueue *vq, const VirtChain *c, uint16_t id, uint16_
 /* Collects the table of an INDIRECT descriptor. packed: no NEXT flags, order is the chain. */
 bool virt_chain_indirect(VirtQueue *vq, VirtChain *c, const VirtDesc *d, bool packed);
 void virt_elem_free(VirtElem *e, uint32_t written);
+
+/* What is in flight: kept with the saved state, and started again when the machine runs (parked.c). */
+enum { VIRTQ_PARKED_MAX = 16 << 20 };
+void virtq_track(VirtQueue *vq, VirtElem *e);
+void virtq_untrack(VirtQueue *vq, VirtElem *e);
+void virtq_park(VirtQueue *vq);
+void virtq_replay(VirtQueue *vq);
 
 /* Host address of [off, off + len) of a mapped ring part, or NULL (and broken). */
 uint8_t *virt_map_at(VirtQueue *vq, VirtMap *m, uint32_t off, uint32_t len);

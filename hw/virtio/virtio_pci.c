@@ -401,6 +401,14 @@ static unsigned pow2_at_least(unsigned n)
     return n <= 1 ? 1 : 1u << (32 - __builtin_clz(n - 1));
 }
 
+static void machine_event(void *opaque, MachineEvent ev, const char *detail)
+{
+    VirtioPci *p = opaque;
+
+    if (ev == EVENT_RESUME)
+        virtio_replay(&p->v);
+}
+
 bool virtio_pci_realize(VirtioPci *p, GError **err)
 {
     VirtioDevice *v = &p->v;
@@ -429,11 +437,13 @@ bool virtio_pci_realize(VirtioPci *p, GError **err)
         v->queues[i].avail_wrap = v->queues[i].used_wrap = true;
     if (p->ioeventfd)
         p->events = virtio_events_new(p, NOTIFY_MULTIPLIER, L_QUEUE_NOTIFY);
+    machine_listen(p->pci.dev.machine, machine_event, p);
     return true;
 }
 
 void virtio_pci_unrealize(VirtioPci *p)
 {
+    machine_unlisten(p->pci.dev.machine, machine_event, p);
     virtio_events_free(g_steal_pointer(&p->events));
     virtio_enter(&p->v);
     virtio_cleanup(&p->v);
@@ -455,6 +465,7 @@ static void state_saving(void *opaque)
     VirtioPci *p = opaque;
 
     p->nqueues_saved = p->v.nqueues;
+    virtio_park(&p->v);
 }
 
 static bool state_loaded(void *opaque, GError **err)
