@@ -261,7 +261,7 @@ static bool refuse_missing(Cli *cli, GError **err)
 static void *vc_open(void *ui, const char *label, int cols, int rows,
                      void (*input)(void *chr, const uint8_t *buf, size_t len), void *chr)
 {
-    return textconsole_new(ui, label, cols, rows, input, chr);
+    return textconsole_new(ui, g_str_has_prefix(label, "compat_monitor") ? "monitor" : label, cols, rows, input, chr);
 }
 
 static void vc_write(void *console, const uint8_t *buf, size_t len)

@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <glib-unix.h>
+#include <langinfo.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -46,6 +47,7 @@ typedef struct CursesDisplay {
 static struct {                 /* allow-listed global: one controlling terminal */
     atomic_bool active;
     struct termios saved;
+    bool plain;                 /* nothing but ASCII */
     int saved_err, messages;    /* standard error: the real one, and a file in its place while curses draws */
 } term = { .saved_err = -1, .messages = -1 };
 
@@ -149,12 +151,29 @@ static int cube_color(uint32_t rgb)
     return index;
 }
 
+/* Frames, blocks and bullets for terminals that know no more than ASCII. */
+static uint32_t ascii_of(uint32_t ch)
+{
+    static const uint16_t from[] = { 0x2502, 0x2551, 0x2500, 0x2550, 0x2588, 0x2593, 0x2592, 0x2591, 0x2584, 0x2580, 0x25a0,
+                                     0x25ba, 0x25c4, 0x2191, 0x2193, 0x2192, 0x2190, 0x2022, 0xb7, 0xa0 };
+    static const char to[] = "||-=###:_^#><^v><*. ";
+
+    if (ch < 127)
+        return ch;
+    for (unsigned i = 0; i < ARRAY_LEN(from); i++)
+        if (from[i] == ch)
+            return to[i];
+    return ch >= 0x2500 && ch < 0x2580 ? '+' : '?';
+}
+
 static void put_cell(int y, int x, uint32_t ch, int fg, int bg, attr_t attr)
 {
     wchar_t text[2] = { (wchar_t)(ch < 32 ? ' ' : ch), 0 };
     int pair = pair_of(fg, bg);
     cchar_t cell;
 
+    if (term.plain)
+        text[0] = ascii_of(text[0]);
     /* without 16 colours, bold is what makes a foreground bright */
     if (fg >= 8 && COLORS < 16)
         attr |= A_BOLD;
@@ -240,6 +259,21 @@ static uint32_t sample(const uint32_t *data, int stride, int x1, int y1, int x2,
     return (r / n) << 16 | (g / n) << 8 | b / n;
 }
 
+/* Two pixels, one above the other: in their colours, or as a letter of that brightness. */
+static void put_pixels(int y, int x, uint32_t up, uint32_t low)
+{
+    static const char ramp[] = " .:-=+*#%@";
+    unsigned light;
+
+    if (has_colors() && !term.plain) {
+        put_cell(y, x, 0x2580, cube_color(up), cube_color(low), A_NORMAL);
+        return;
+    }
+    light = 299 * ((up >> 16 & 255) + (low >> 16 & 255)) + 587 * ((up >> 8 & 255) + (low >> 8 & 255)) +
+            114 * ((up & 255) + (low & 255));
+    put_cell(y, x, ramp[light * (sizeof ramp - 1) / (2 * 255 * 1000 + 1)], cube_color(up), 0, A_NORMAL);
+}
+
 static void draw_picture(CursesDisplay *s)
 {
     pixman_image_t *img = console_surface(s->con);
@@ -259,7 +293,7 @@ static void draw_picture(CursesDisplay *s)
             uint32_t up = sample(data, stride, x1, y * h / oh, x2, (y + 1) * h / oh);
             uint32_t low = sample(data, stride, x1, (y + 1) * h / oh, x2, (y + 2) * h / oh);
 
-            put_cell(y / 2, x, 0x2580, cube_color(up), cube_color(low), A_NORMAL);
+            put_pixels(y / 2, x, up, low);
         }
     draw_status(s, oh / 2);
     curs_set(0);
@@ -478,17 +512,21 @@ static bool curses_open(Ui *ui, OptList *opts, GError **err)
 {
     CursesDisplay *s;
 
-    (void)optlist_str(opts, "charset", NULL);   /* taken for compatibility: output is UTF-8 */
+    const char *charset = optlist_str(opts, "charset", "utf-8");
+
     if (!optlist_check_unused(opts, err))
         return false;
     if (!ui_console(ui, 0))
-        return err_set(err, "the machine has no screen to show");
+        return err_set_code(err, ERR_UNSUPPORTED, "the machine has no screen to show");
     if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
-        return err_set(err, "standard input and output are not a terminal");
+        return err_set_code(err, ERR_UNSUPPORTED, "standard input and output are not a terminal");
     if (!getenv("TERM"))
-        return err_set(err, "TERM is not set");
+        return err_set_code(err, ERR_UNSUPPORTED, "TERM is not set");
     setlocale(LC_CTYPE, "");
-    if (MB_CUR_MAX == 1)
+    /* the C locale says nothing about the terminal; one with another character set does */
+    term.plain = g_ascii_strcasecmp(charset, "ascii") == 0 ||
+                 (MB_CUR_MAX == 1 && strcmp(nl_langinfo(CODESET), "ANSI_X3.4-1968") != 0);
+    if (MB_CUR_MAX == 1 && !term.plain)
         setlocale(LC_CTYPE, "C.UTF-8");
     guard_terminal();
     set_escdelay(25);
@@ -496,7 +534,13 @@ static bool curses_open(Ui *ui, OptList *opts, GError **err)
     if (!newterm(NULL, stdout, stdin)) {
         atomic_store(&term.active, false);
         release_messages();
-        return err_set(err, "the terminal type '%s' is not known", getenv("TERM"));
+        return err_set_code(err, ERR_UNSUPPORTED, "the terminal type '%s' is not known", getenv("TERM"));
+    }
+    if (!tigetstr("cup") || tigetstr("cup") == (char *)-1) {
+        endwin();
+        atomic_store(&term.active, false);
+        release_messages();
+        return err_set_code(err, ERR_UNSUPPORTED, "the terminal type '%s' cannot place its cursor", getenv("TERM"));
     }
     s = g_new0(CursesDisplay, 1);
     s->ui = ui;

@@ -97,10 +97,11 @@ static bool unknown_kind(const char *name, GError **err)
 
     for (unsigned i = 0; other_names[i]; i++)
         if (strcmp(other_names[i], name) == 0) {
-            g_autofree char *help = display_list_help();
+            g_autoptr(GString) have = g_string_new(NULL);
 
-            return err_set_code(err, ERR_UNSUPPORTED, "this quern has no '%s' display; it has: %s", name,
-                                strchr(g_strdelimit(help, "\n", ' '), ':') + 1);
+            for (unsigned j = 0; kinds[j]; j++)
+                g_string_append_printf(have, "%s%s", j ? ", " : "", kinds[j]->name);
+            return err_set_code(err, ERR_UNSUPPORTED, "this quern has no '%s' display; it has %s", name, have->str);
         }
     return err_set(err, "unknown display '%s'%s%s%s", name, near ? " (did you mean '" : "", near ? near : "",
                    near ? "'?)" : "; see -display help");
@@ -117,6 +118,8 @@ bool display_open(Ui *ui, const char *spec, GError **err)
         fall_back(ui, "");
         return true;
     }
+    if (!*spec)
+        return err_set(err, "a display is missing; see -display help");
     if (g_str_has_prefix(spec, "vnc="))
         return display_open_vnc(ui, spec + 4, err);
     opts = optlist_parse(spec, "type", err);
@@ -136,6 +139,10 @@ bool display_open(Ui *ui, const char *spec, GError **err)
         return optlist_check_unused(opts, err);
     if (!optlist_check_unused(opts, err))
         return false;                   /* the options are wrong: say that */
+    if (why->code != ERR_UNSUPPORTED) {
+        g_propagate_error(err, g_steal_pointer(&why));
+        return false;
+    }
     log_warn("the %s display cannot start: %s", name, why->message);
     fall_back(ui, name);
     return true;

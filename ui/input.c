@@ -1,6 +1,8 @@
 /* input: from what a person does to the guest's keyboard and pointing device. */
 #include "ui/ui_int.h"
 
+#include "util/log.h"
+
 #include <string.h>
 
 InputHandler *input_add(Ui *ui, const InputOps *ops, void *opaque)
@@ -94,6 +96,7 @@ void ui_key(Ui *ui, KeyCode k, bool down)
     if (!down && !ui->down[k])
         return;                 /* a release nobody saw the press of */
     ui->down[k] = down;
+    trace(input_key, "%s down=%d", key_code_name(k), down);
     if (h && h->ops->key)
         h->ops->key(h->opaque, k, down);
     ui_refresh_soon(ui);
@@ -110,6 +113,7 @@ void ui_rel(Ui *ui, int dx, int dy)
 {
     InputHandler *h = pointer(ui);
 
+    trace(input_rel, "dx=%d dy=%d", dx, dy);
     if (h && h->ops->rel && (dx || dy))
         h->ops->rel(h->opaque, dx, dy);
 }
@@ -126,6 +130,7 @@ void ui_abs(Ui *ui, int x, int y, int w, int h)
 {
     InputHandler *p = pointer(ui);
 
+    trace(input_abs, "x=%d y=%d of %dx%d", x, y, w, h);
     if (p && p->ops->abs)
         p->ops->abs(p->opaque, scale_abs(x, w), scale_abs(y, h));
 }
@@ -136,6 +141,9 @@ void ui_button(Ui *ui, PointerButton b, bool down)
 
     if (b >= BUTTONS)
         return;
+    if (!down && !(ui->buttons & 1u << b))
+        return;                 /* the press was the window's own */
+    trace(input_button, "n=%d down=%d", b, down);
     ui->buttons = down ? ui->buttons | 1u << b : ui->buttons & ~(1u << b);
     if (h && h->ops->button)
         h->ops->button(h->opaque, b, down);

@@ -652,6 +652,14 @@ static bool nobody_can_see(const char *driver)
     return !driver || strcmp(driver, "offscreen") == 0 || strcmp(driver, "dummy") == 0 || strcmp(driver, "evdev") == 0;
 }
 
+static bool no_window_system(GError **err)
+{
+    const char *x = getenv("DISPLAY");
+
+    return err_set_code(err, ERR_UNSUPPORTED, "there is no window system%s%s", x ? " at DISPLAY=" : "",
+                        x ? x : getenv("WAYLAND_DISPLAY") ? "" : " (neither DISPLAY nor WAYLAND_DISPLAY is set)");
+}
+
 static bool sdl_start(SdlDisplay *s, GError **err)
 {
     int w, h;
@@ -661,19 +669,20 @@ static bool sdl_start(SdlDisplay *s, GError **err)
     SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
     SDL_SetHint(SDL_HINT_GRAB_KEYBOARD, "1");
     SDL_SetHint("SDL_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR", "0");
+    if (!getenv("SDL_VIDEODRIVER") && !getenv("WAYLAND_DISPLAY") && !getenv("XDG_RUNTIME_DIR"))
+        SDL_SetHint(SDL_HINT_VIDEODRIVER, "x11");       /* else Wayland's library complains by itself */
     if (SDL_InitSubSystem(SDL_INIT_VIDEO) != 0)
-        return err_set(err, "%s", SDL_GetError());
+        return getenv("SDL_VIDEODRIVER") ? err_set_code(err, ERR_UNSUPPORTED, "%s", SDL_GetError()) : no_window_system(err);
     if (!getenv("SDL_VIDEODRIVER") && nobody_can_see(SDL_GetCurrentVideoDriver())) {
         SDL_QuitSubSystem(SDL_INIT_VIDEO);
-        return err_set(err, "there is no window system%s%s", getenv("DISPLAY") ? " at DISPLAY=" : "",
-                       getenv("DISPLAY") ? getenv("DISPLAY") : "");
+        return no_window_system(err);
     }
     console_refresh(s->con);            /* so that the first size is the right one */
     window_size_for(s, &w, &h);
     s->window = SDL_CreateWindow("quern", SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED, w, h,
                                  SDL_WINDOW_RESIZABLE | SDL_WINDOW_ALLOW_HIGHDPI | (s->fullscreen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0));
     if (!s->window || !SDL_GetWindowSurface(s->window) || SDL_GetWindowSurface(s->window)->format->BytesPerPixel != 4) {
-        err_set(err, "no window: %s", SDL_GetError());
+        err_set_code(err, ERR_UNSUPPORTED, "no window: %s", SDL_GetError());
         if (s->window)
             SDL_DestroyWindow(s->window);
         SDL_QuitSubSystem(SDL_INIT_VIDEO);
@@ -692,7 +701,7 @@ static bool sdl_open(Ui *ui, OptList *opts, GError **err)
     s->zoom = 100;
     s->density = 1;
     s->focused = true;
-    if (!read_options(s, opts, err) || (!s->con && !err_set(err, "the machine has no screen to show")) ||
+    if (!read_options(s, opts, err) || (!s->con && !err_set_code(err, ERR_UNSUPPORTED, "the machine has no screen to show")) ||
         !sdl_start(s, err)) {
         g_free(s);
         return false;

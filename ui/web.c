@@ -183,6 +183,8 @@ static bool web_open(Ui *ui, OptList *opts, GError **err)
     v->by_position = true;
     if (!vnc_listen_tcp(v, LISTEN_WEB, host, port, 0, err) || !vnc_start_acceptor(v, err)) {
         vnc_server_free(v);
+        if (err && *err)
+            (*err)->code = ERR_UNSUPPORTED;     /* a taken port: another display may do */
         return false;
     }
     log_info("the screen is at http://%s/?token=%s", v->listener[0].text, v->token);
