@@ -294,6 +294,7 @@ void jit_flush(JitCpu *j)
     g_ptr_array_set_size(j->chunks, 0);
     jit_env(j->c)->far_exit = 0;
     j->cache.used = j->cache.stub_bytes;
+    j->cache.cold = j->cache.hot_size;
     jit_ibtc_clear(j);
     j->st.flushes++;
 }

@@ -32,7 +32,8 @@ bool jit_cache_create(CodeCache *k, size_t size, GError **err)
         return false;
     }
     close(fd);
-    *k = (CodeCache) { .rw = rw, .rx = (uint64_t)(uintptr_t)rx, .size = size };
+    *k = (CodeCache) { .rw = rw, .rx = (uint64_t)(uintptr_t)rx, .size = size,
+                      .hot_size = size / 8 * 5 & ~(size_t)63, .cold = size / 8 * 5 & ~(size_t)63 };
     return true;
 }
 

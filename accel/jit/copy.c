@@ -196,10 +196,32 @@ static void raw_parse(const TInsn *x, bool code64, Raw *w)
     w->imm_len = x->raw + x->i->len - p;
 }
 
-typedef struct Swap { uint8_t guest[2], scratch[2], n; bool put[2]; } Swap;
+typedef struct Swap { uint8_t guest[2], scratch[2], n; bool put[2], loaded[2]; } Swap;
+
+/* XOR or SUB of a register with itself. */
+static bool clears(const X86Insn *i)
+{
+    uint8_t op = i->opcode;
+
+    return i->map == MAP_1 && (op == 0x31 || op == 0x33 || op == 0x29 || op == 0x2b) && i->is_reg && i->reg == i->rm;
+}
+
+/* Is the first operand written whole without being read? Then its old value need not be fetched. */
+static bool writes_only(const TInsn *x)
+{
+    const X86Insn *i = x->i;
+    uint8_t op = i->opcode;
+
+    if (i->opsize < 4)
+        return false;
+    if (i->map == MAP_1)
+        return op == 0x8b || (op == 0x89 && i->is_reg) || op == 0x63 || op == 0x69 || op == 0x6b || (op >= 0xb8 && op <= 0xbf) ||
+               (op == 0xc7 && i->is_reg) || clears(i);
+    return i->map == MAP_0F && (op == 0xb6 || op == 0xb7 || op == 0xbe || op == 0xbf);
+}
 
 /* Host register for guest register g of an operand; fetches into a scratch if needed. */
-static unsigned swap_in(Tr *t, Swap *s, unsigned g, bool written, const uint8_t *free_regs)
+static unsigned swap_in(Tr *t, Swap *s, unsigned g, bool written, bool read, const uint8_t *free_regs)
 {
     int h = tr_host(g);
 
@@ -208,6 +230,9 @@ static unsigned swap_in(Tr *t, Swap *s, unsigned g, bool written, const uint8_t 
     for (unsigned n = 0; n < s->n; n++) {
         if (s->guest[n] == g) {
             s->put[n] |= written;
+            if (read && !s->loaded[n])
+                e_ld(&t->e, true, s->scratch[n], m_gs(GS_GPR(g)));
+            s->loaded[n] |= read;
             return s->scratch[n];
         }
     }
@@ -216,8 +241,10 @@ static unsigned swap_in(Tr *t, Swap *s, unsigned g, bool written, const uint8_t 
         t->s1_group = -1;
     s->guest[s->n] = g;
     s->scratch[s->n] = r;
+    s->loaded[s->n] = read;
     s->put[s->n++] = written;
-    e_ld(&t->e, true, r, m_gs(GS_GPR(g)));
+    if (read)
+        e_ld(&t->e, true, r, m_gs(GS_GPR(g)));
     return r;
 }
 
@@ -239,6 +266,19 @@ static bool writes_operand(const TInsn *x, unsigned n)
     return n == 0 ? !(x->row->cls & CL_R) : n == 1 && writes_second(x->i);
 }
 
+/* Can x work on the register r/m where X86Cpu keeps it? Not if that leaves the upper half as it was, or where the
+   memory form means something else. */
+static bool in_place(const TInsn *x, unsigned n)
+{
+    const X86Insn *i = x->i;
+    uint8_t op = i->opcode;
+
+    if (i->map == MAP_1 ? op == 0x86 || op == 0x87 || (op >= 0xd8 && op <= 0xdf) :
+        i->map != MAP_0F || (op != 0xaf && (op & 0xf0) != 0x40 && op != 0xb6 && op != 0xb7 && op != 0xbe && op != 0xbf))
+        return false;
+    return !clears(i) && (!writes_operand(x, n) || i->opsize == 8);
+}
+
 /* Fills reg, vvvv and a register r/m of y from x's operands. */
 static void map_registers(Tr *t, const TInsn *x, Enc *y, Swap *s, const uint8_t *free_regs)
 {
@@ -247,17 +287,20 @@ static void map_registers(Tr *t, const TInsn *x, Enc *y, Swap *s, const uint8_t 
     for (unsigned n = 0; n < 4 && x->row->ops[n]; n++) {
         unsigned kind = kind_of(x, n);
         bool wr = writes_operand(x, n), byte = x86_opnds[x->row->ops[n]].size == OS_B;
+        bool rd = !writes_only(x) || (n && !clears(x->i));
 
         if (kind == OK_REG && !high_byte_reg(x, n)) {
-            y->reg = swap_in(t, s, i->reg, wr, free_regs);
+            y->reg = swap_in(t, s, i->reg, wr, rd, free_regs);
             if (byte && i->reg >= 4)
                 y->flags |= ENC_REX;
+        } else if (kind == OK_RM && i->is_reg && tr_host(i->rm) < 0 && in_place(x, n)) {
+            y->rm = h_mem(m_gs(GS_GPR(i->rm)));
         } else if (((kind == OK_RM && i->is_reg) || kind == OK_R || kind == OK_Z) && !high_byte_reg(x, n)) {
-            y->rm = h_reg(swap_in(t, s, i->rm, wr, free_regs));
+            y->rm = h_reg(swap_in(t, s, i->rm, wr, rd, free_regs));
             if (byte && i->rm >= 4)
                 y->flags |= ENC_REX;
         } else if (kind == OK_VV) {
-            y->vvvv = swap_in(t, s, i->vvvv, wr, free_regs);
+            y->vvvv = swap_in(t, s, i->vvvv, wr, true, free_regs);
         }
     }
 }
@@ -335,8 +378,8 @@ static void emit_memory(Tr *t, unsigned k, Enc *y, unsigned m)
     Swap s = { .n = 0 };
     HMem a = mem_operand(t, k, x86_opnd_size(x->row->ops[m], x->i), write);
     uint32_t changed = x->touches ? 0 : fl_gpr_written(x);
-    bool lea = special_count(x) || (needs_host_flags(x) && t->home != FH_HOST) ||
-               (changed && t->home == FH_RECIPE);
+    bool lea = (special_count(x) && !writes_only(x)) || (needs_host_flags(x) && t->home != FH_HOST) ||
+               fl_writes_emits(t, changed, x->live_out);
 
     if (lea && a.index == S0) {     /* free r10 */
         e_lea(&t->e, true, S1, a);

@@ -164,6 +164,12 @@ void e_shift_i(Emit *e, bool w, unsigned digit, unsigned r, unsigned n)
     e_enc(e, &(Enc) { .flags = w ? ENC_W : 0, .op = 0xc1, .reg = digit, .rm = h_reg(r), .imm_len = 1, .imm = { n } });
 }
 
+void e_rorx(Emit *e, bool w, unsigned d, unsigned s, unsigned n)
+{
+    e_enc(e, &(Enc) { .flags = ENC_VEX | ENC_F2 | (w ? ENC_W : 0), .map = 3, .op = 0xf0, .reg = d, .rm = h_reg(s),
+                      .imm_len = 1, .imm = { n } });
+}
+
 void e_mov_i(Emit *e, unsigned r, uint64_t v)
 {
     if (v <= UINT32_MAX) {

@@ -81,6 +81,7 @@ void e_st_i(Emit *e, bool w, HMem m, int32_t imm);
 void e_st8_i(Emit *e, HMem m, uint8_t imm);
 void e_cmp8_i(Emit *e, HMem m, uint8_t imm);
 void e_shift_i(Emit *e, bool w, unsigned digit, unsigned r, unsigned n);
+void e_rorx(Emit *e, bool w, unsigned d, unsigned s, unsigned n);               /* BMI2; keeps flags */
 void e_mov_i(Emit *e, unsigned r, uint64_t v);                                  /* shortest; keeps flags */
 void e_jmp_r(Emit *e, unsigned r);
 void e_jmp_m(Emit *e, HMem m);

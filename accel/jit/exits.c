@@ -17,7 +17,7 @@ static bool begin(JitCpu *j, Emit *e)
 {
     CodeCache *k = &j->cache;
 
-    if (k->size - k->used < ROOM)
+    if (k->hot_size - k->used < ROOM)
         return false;
     *e = (Emit) { .p = k->rw + k->used, .end = k->rw + k->used + ROOM, .rx = (int64_t)k->rx - (int64_t)(uintptr_t)k->rw };
     return true;
@@ -58,8 +58,7 @@ static uint8_t *check_page(JitCpu *j, Emit *e, uint64_t key)
     uint8_t *lit;
 
     if (j->has_bmi2) {
-        e_enc(e, &(Enc) { .flags = ENC_VEX | ENC_F2 | ENC_W, .map = 3, .op = 0xf0, .reg = S1, .rm = h_reg(S0),
-                          .imm_len = 1, .imm = { 12 } });      /* rorx */
+        e_rorx(e, true, S1, S0, 12);
         e_enc(e, &(Enc) { .map = 1, .op = 0xb7, .reg = S1, .rm = h_reg(S1) });
     } else {
         e_st(e, true, m_gs(GS_ENV(tmp)), S0);

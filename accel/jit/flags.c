@@ -26,12 +26,14 @@ void fl_effects(TInsn *x)
     if (is_shift_group(i)) {
         unsigned n = (i->opcode < 0xd0 ? i->imm : 1) & (i->opsize == 8 ? 63 : 31);
 
-        if (n)
-            x->rd = i->reg == 2 || i->reg == 3 ? FL_CF : 0;
-        else
+        x->rd = i->reg == 2 || i->reg == 3 ? FL_CF : 0;
+        if (!n)
             x->kill = 0;
     } else if (x->rd == FL_ALL && x->kill) {
-        x->kill = 0;            /* conditional: a shift by CL */
+        bool rotate_cf = i->map == MAP_1 && (i->opcode == 0xd2 || i->opcode == 0xd3) && (i->reg == 2 || i->reg == 3);
+
+        x->kill = 0;            /* conditional, a shift by CL: reads flags only to hand them on */
+        x->rd = rotate_cf ? FL_CF : 0;
     }
     if (r->cls & CL_STR && i->flags & (INSN_REP | INSN_REPNE) && x->kill) {
         x->rd = FL_ALL;         /* a count of 0 keeps all */
@@ -191,6 +193,11 @@ static bool uses_reg(const Recipe *rc, uint32_t mask)
     case RC_CMP_RR: case RC_TEST_RR: case RC_ADD_RR: case RC_SUB_RR: return mask >> rc->a & 1 || mask >> rc->b & 1;
     default: return mask >> rc->a & 1;
     }
+}
+
+bool fl_writes_emits(const Tr *t, uint32_t mask, uint16_t live_out)
+{
+    return t->home == FH_RECIPE && uses_reg(&t->rc, mask) && (live_out || t->j->exact);
 }
 
 void fl_writes(Tr *t, uint32_t mask, uint16_t live_out, unsigned s)

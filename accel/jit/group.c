@@ -12,48 +12,69 @@
 
 enum { GROUP_SPAN = 512, STACK_SPAN = 1024 };
 
+typedef struct Cand {           /* a group in the making */
+    Group g;
+    bool live;                  /* its registers still are what they were */
+} Cand;
+
 typedef struct Plan {
     Tr *t;
-    int8_t cur[16];             /* group a register feeds now, or -1 */
-    int32_t delta[16];          /* its value minus that at the start of its epoch */
+    unsigned n;
+    int32_t delta[16];          /* a register's value minus that at the start of its epoch */
+    Cand cand[2 * JIT_MAX_INSNS];
 } Plan;
 
 static void kill_regs(Plan *p, uint32_t mask)
 {
-    for (unsigned g = 0; g < 16; g++) {
-        if (mask >> g & 1) {
-            p->cur[g] = -1;
-            p->delta[g] = 0;
-        }
+    if (!mask)
+        return;
+    for (unsigned n = 0; n < p->n; n++) {
+        const Group *g = &p->cand[n].g;
+
+        if ((g->base < 16 && mask >> g->base & 1) || (g->index < 16 && mask >> g->index & 1))
+            p->cand[n].live = false;
     }
+    for (unsigned g = 0; g < 16; g++)
+        if (mask >> g & 1)
+            p->delta[g] = 0;
 }
 
-static void add_access(Plan *p, unsigned k, unsigned g, int32_t disp, unsigned size, bool write, Access *a)
+static void kill_indexed(Plan *p, unsigned index)
 {
-    Tr *t = p->t;
-    int32_t d = p->delta[g] + disp;
-    Group *q = p->cur[g] >= 0 ? &t->groups[p->cur[g]] : NULL;
+    for (unsigned n = 0; n < p->n; n++)
+        if (p->cand[n].g.index == index)
+            p->cand[n].live = false;
+}
 
-    if (q) {
-        int32_t lo = MIN(q->lo, d), hi = MAX(q->hi, d + (int32_t)size);
+static int32_t span_of(const Group *g) { return g->base == R_RSP ? STACK_SPAN : GROUP_SPAN; }
 
-        if (hi - lo > (g == R_RSP ? STACK_SPAN : GROUP_SPAN)) {
-            q = NULL;
-        } else {
-            q->lo = lo;
-            q->hi = hi;
+/* An access of size bytes at d on the scale of where's registers: into the youngest group it fits, or a new one. */
+static void add_access(Plan *p, unsigned k, const Group *where, int32_t disp, unsigned size, Access *a)
+{
+    int32_t d = disp + (where->base < 16 ? p->delta[where->base] : 0), end = d + (int32_t)size;
+    Group *q = NULL;
+
+    if (ABS((int64_t)d) > 1 << 30 || p->n == G_N_ELEMENTS(p->cand))
+        return;
+    for (int n = p->n - 1; n >= 0 && !q; n--) {
+        Group *g = &p->cand[n].g;
+
+        if (p->cand[n].live && g->base == where->base && g->index == where->index && g->scale == where->scale &&
+            MAX(g->hi, end) - MIN(g->lo, d) <= span_of(g)) {
+            q = g;
+            q->lo = MIN(q->lo, d);
+            q->hi = MAX(q->hi, end);
         }
     }
     if (!q) {
-        if (t->n_groups == JIT_GROUPS || ABS((int64_t)d) > 1 << 30)
-            return;
-        p->cur[g] = t->n_groups;
-        q = &t->groups[t->n_groups++];
-        *q = (Group) { .base = g, .lo = d, .hi = d + (int32_t)size, .first = k, .first_pos = d, .first_disp = disp };
+        p->cand[p->n].live = true;
+        q = &p->cand[p->n++].g;
+        *q = (Group) { .base = where->base, .index = where->index, .scale = where->scale, .lo = d, .hi = end, .first = k,
+                       .first_pos = d, .first_disp = disp };
     }
     q->count++;
-    q->write |= write;
-    a->group = q - t->groups;
+    q->write |= where->write;
+    a->group = (Cand *)q - p->cand;
     a->pos = d;
 }
 
@@ -120,19 +141,23 @@ static void plan_insn(Plan *p, unsigned k)
     int32_t disp, by;
     bool write;
 
-    if (m < 4 && i->base < 16 && i->index == BASE_NONE && i->adsize == (t->code64 ? 8 : 4) && i->seg != S_FS &&
-        i->seg != S_GS && mem_ok(t, i)) {
+    if (m < 4 && i->adsize == (t->code64 ? 8 : 4) && i->seg != S_FS && i->seg != S_GS && mem_ok(t, i)) {
+        Group where = { .base = i->base, .index = i->index, .scale = i->scale,
+                        .write = m == 0 && !(x->row->cls & CL_R) };
         unsigned size = x86_opnd_size(x->row->ops[m], i);
 
         if (size)
-            add_access(p, k, i->base, i->disp, size, m == 0 && !(x->row->cls & CL_R), &x->mem);
+            add_access(p, k, &where, i->base == BASE_RIP ? x->next + i->disp : i->disp, size, &x->mem);
     }
     if (stack_effect(t, x, &disp, &write, &by)) {
-        add_access(p, k, R_RSP, disp, t->code64 ? 8 : 4, write, &x->stk);
+        Group where = { .base = R_RSP, .index = BASE_NONE, .write = write };
+
+        add_access(p, k, &where, disp, t->code64 ? 8 : 4, &x->stk);
         p->delta[R_RSP] += by;
         if (i->opcode >= 0x58 && i->opcode < 0x60)
             kill_regs(p, 1u << i->rm);
     } else if (const_step(t, i, &g, &by)) {
+        kill_indexed(p, g);
         p->delta[g] += by;
         if (ABS(p->delta[g]) > 1 << 20)
             kill_regs(p, 1u << g);
@@ -141,11 +166,25 @@ static void plan_insn(Plan *p, unsigned k)
     }
 }
 
+/* Candidates with more than one access become the block's groups, as far as there is room. */
+static void keep(Plan *p, Access *a)
+{
+    if (a->group < 0)
+        return;
+    Cand *c = &p->cand[a->group];
+    Tr *t = p->t;
+
+    if (c->g.count > 1 && c->g.id < 0 && t->n_groups < JIT_GROUPS) {
+        c->g.id = t->n_groups;
+        t->groups[t->n_groups++] = c->g;
+    }
+    a->group = c->g.count > 1 ? c->g.id : -1;
+}
+
 void group_plan(Tr *t)
 {
     Plan p = { .t = t };
 
-    memset(p.cur, -1, sizeof p.cur);
     for (unsigned k = 0; k < t->n; k++)
         t->t[k].mem.group = t->t[k].stk.group = -1;
     t->s1_group = -1;
@@ -153,13 +192,11 @@ void group_plan(Tr *t)
         return;
     for (unsigned k = 0; k < t->n; k++)
         plan_insn(&p, k);
+    for (unsigned n = 0; n < p.n; n++)
+        p.cand[n].g.id = -1;
     for (unsigned k = 0; k < t->n; k++) {
-        TInsn *x = &t->t[k];
-
-        if (x->mem.group >= 0 && t->groups[x->mem.group].count < 2)
-            x->mem.group = -1;
-        if (x->stk.group >= 0 && t->groups[x->stk.group].count < 2)
-            x->stk.group = -1;
+        keep(&p, &t->t[k].mem);
+        keep(&p, &t->t[k].stk);
     }
 }
 
@@ -195,7 +232,7 @@ static void check_base(Tr *t, unsigned k, const Group *g, int32_t lo, unsigned l
 {
     Emit *e = &t->e;
 
-    e_lea(e, true, S0, m_base(tr_get(t, g->base, S0), lo));
+    mem_address(t, g->base, g->index, g->scale, lo, t->code64, S0);
     mem_lookup(t, g->write);
     e_alu_ri(e, true, 7, S0, TLB_PAGE - len);
     failing(t, k);
@@ -208,10 +245,10 @@ void group_start(Tr *t, unsigned k)
         const Group *g = &t->groups[n];
         int32_t lo = g->first_disp + g->lo - g->first_pos;
 
-        if (g->first != k || g->count < 2)
+        if (g->first != k)
             continue;
         fl_clobber(t, t->t[k].live_in);
-        if (g->base == R_RSP)
+        if (g->base == R_RSP && g->index == BASE_NONE)
             check_stack(t, k, lo, g->hi - g->lo);
         else
             check_base(t, k, g, lo, g->hi - g->lo);

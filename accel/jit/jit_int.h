@@ -92,7 +92,7 @@ enum { JIT_EXIT_LOOKUP, JIT_EXIT_CHAIN, JIT_EXIT_POLL_DEAD, JIT_EXIT_FPU, JIT_EX
 
 typedef struct JitStubs {       /* executable addresses */
     uint64_t enter, exit_chain, exit_miss, exit_rip, exit_poll, exit_poll_dead, exit_fpu, exit_signal, exit_dead, exit_guard;
-    uint64_t far_again, cbody[3], cbody_end, vec_out, vec_in, stk_fill[TLB_BANKS];
+    uint64_t far_again, ret_empty, cbody[3], cbody_end, vec_out, vec_in, stk_fill[TLB_BANKS];
     uint64_t str[2][2][2][4][TLB_N];    /* tmpl_string.c: by 64-bit code, STOS, REP, log2 of the size, bank */
     uint64_t lo, hi;            /* all stubs */
 } JitStubs;
@@ -100,7 +100,8 @@ typedef struct JitStubs {       /* executable addresses */
 typedef struct CodeCache {
     uint8_t *rw;
     uint64_t rx;
-    size_t size, used, stub_bytes;
+    size_t size, used, stub_bytes;      /* hot code: [0, hot_size) */
+    size_t hot_size, cold;      /* slow paths and ways out: [hot_size, size), used up to cold */
 } CodeCache;
 
 typedef struct JitSlot {        /* of the table of blocks: open addressing, NULL ends a search */
@@ -160,7 +161,7 @@ typedef struct JitDirty { const uint8_t *host; uint64_t len; } JitDirty;
 bool jit_cache_create(CodeCache *k, size_t size, GError **err);
 void jit_cache_destroy(CodeCache *k);
 void *jit_arena(JitCpu *j, size_t bytes);       /* zeroed; freed by jit_flush */
-static inline bool jit_in_cache(const JitCpu *j, uint64_t pc) { return pc - j->cache.rx < j->cache.used; }
+static inline bool jit_in_cache(const JitCpu *j, uint64_t pc) { return pc - j->cache.rx < j->cache.cold; }
 
 /* stubs.c */
 void jit_stubs_make(JitCpu *j);
@@ -218,7 +219,7 @@ uint64_t jit_far_miss(X86Cpu *c);
 /* env words that mirror generations kept by mmu.c; after any C body. */
 void jit_check_tlb(X86Cpu *c);
 
-/* Generated code's stack: pairs of {~guest return address, host return address}; see tmpl_branch.c. */
+/* Generated code's stack: pairs of {guest return address, host return address}; see tmpl_branch.c. */
 enum { SHADOW_SIZE = 1 << 20, SHADOW_GUARD = 65536, SHADOW_TOP = 256 };
 bool jit_shadow_create(JitCpu *j, GError **err);
 void jit_shadow_destroy(JitCpu *j);

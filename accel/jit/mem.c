@@ -34,32 +34,36 @@ bool mem_ok(const Tr *t, const X86Insn *i)
     return true;
 }
 
-void mem_ea(Tr *t, const TInsn *x, unsigned s)
+void mem_address(Tr *t, unsigned base, unsigned index, unsigned scale, int32_t disp, bool w, unsigned s)
 {
     Emit *e = &t->e;
-    const X86Insn *i = x->i;
-    HMem m = { H_NONE, H_NONE, i->scale, false, i->disp };
-    bool w = i->adsize == 8;
+    HMem m = { H_NONE, H_NONE, scale, false, disp };
 
-    if (i->base == BASE_RIP) {
+    if (base == BASE_RIP) {
         e_ld(e, true, s, m_gs(GS_ENV(vbase)));
         m.base = s;
-        m.disp = x->next + i->disp;
-    } else if (i->base != BASE_NONE) {
-        m.base = tr_get(t, i->base, s);
+    } else if (base != BASE_NONE) {
+        m.base = tr_get(t, base, s);
     }
-    if (i->index != BASE_NONE)
-        m.index = tr_get(t, i->index, m.base == s ? S1 : s);
+    if (index != BASE_NONE)
+        m.index = tr_get(t, index, m.base == s ? S1 : s);
     t->s1_group = m.index == S1 ? -1 : t->s1_group;
     if (m.base == H_NONE && m.index == H_NONE)
-        e_mov_i(e, s, w ? (uint64_t)(int64_t)i->disp : (uint32_t)i->disp);
+        e_mov_i(e, s, w ? (uint64_t)(int64_t)disp : (uint32_t)disp);
     else if (m.index == H_NONE && !m.disp)
         e_mov(e, w, s, m.base);
     else
         e_lea(e, w, s, m);
+}
+
+void mem_ea(Tr *t, const TInsn *x, unsigned s)
+{
+    const X86Insn *i = x->i;
+
+    mem_address(t, i->base, i->index, i->scale, i->base == BASE_RIP ? x->next + i->disp : i->disp, i->adsize == 8, s);
     if (i->seg == S_FS || i->seg == S_GS) {
         fl_clobber(t, x->live_in);
-        e_rm(e, true, 0x03, s, m_gs((int32_t)offsetof(X86Cpu, seg[i->seg].base)));
+        e_rm(&t->e, true, 0x03, s, m_gs((int32_t)offsetof(X86Cpu, seg[i->seg].base)));
     }
 }
 
@@ -81,8 +85,12 @@ void mem_lookup(Tr *t, bool write)
     Emit *e = &t->e;
     int32_t tlb = (int32_t)(offsetof(X86Cpu, tlb) + t->bank * sizeof(TlbEntry) * TLB_ENTRIES);
 
-    e_mov(e, false, S1, S0);
-    e_shift_i(e, false, 5, S1, 7);
+    if (t->j->has_bmi2) {
+        e_rorx(e, false, S1, S0, 7);
+    } else {
+        e_mov(e, false, S1, S0);
+        e_shift_i(e, false, 5, S1, 7);
+    }
     e_alu_ri(e, false, 4, S1, TAG_MASK);
     e_rm(e, true, 0x33, S0, m_gsb(S1, tlb + (write ? offsetof(TlbEntry, tag_w) : offsetof(TlbEntry, tag_r))));
     e_ld(e, true, S1, m_gsb(S1, tlb + offsetof(TlbEntry, host_page)));

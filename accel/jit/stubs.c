@@ -296,6 +296,17 @@ static uint64_t make_far_again(Emit *e, uint64_t relink)
     return at;
 }
 
+/* The empty stack of pairs: r10 = RIP, which happened to equal the word there. */
+static uint64_t make_ret_empty(Emit *e)
+{
+    uint64_t at = e_rx(e, e_here(e));
+
+    e_lea(e, true, H_RSP, m_base(H_RSP, -8));
+    e_enc(e, &(Enc) { .map = 1, .op = 0xb7, .reg = S1, .rm = h_reg(S0) });
+    e_jmp_m(e, (HMem) { H_NONE, S1, 3, true, GS_ENV(ibtc_host) });
+    return at;
+}
+
 /*
  * r10 = address, r11 = bank * 32 KiB from the first bank, called: makes the stack cache of the
  * bank hold its page if the TLB lets it be written. Destroys r10, r11 and flags; ZF set: filled.
@@ -337,6 +348,8 @@ void jit_stubs_make(JitCpu *j)
     s->exit_chain = make_way_out(&e, common, JIT_EXIT_CHAIN, 0, GS_ENV(exit_arg));
     s->exit_miss = make_miss(j, &e, jit_miss);
     s->far_again = make_far_again(&e, make_miss(j, &e, jit_far_miss));
+    s->ret_empty = make_ret_empty(&e);
+    *(uint64_t *)(uintptr_t)jit_env(j->c)->shadow = s->ret_empty;
     s->exit_rip = make_way_out(&e, common, JIT_EXIT_LOOKUP, 0, 0);
     s->exit_poll = make_way_out(&e, common, JIT_EXIT_LOOKUP, GS_CPU(rip), 0);
     s->exit_poll_dead = make_way_out(&e, common, JIT_EXIT_POLL_DEAD, GS_CPU(rip), 0);

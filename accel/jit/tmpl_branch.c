@@ -152,14 +152,13 @@ static void push_return(Tr *t, unsigned k)
 }
 
 /*
- * Calls are paired with host calls so that the host predicts returns: {~guest return address,
+ * Calls are paired with host calls so that the host predicts returns: {guest return address,
  * host return address} go on generated code's stack; a RET to that address is a host RET. Way out
  * to C empties the stack, so a pair never outlives the address space, mode or blocks it was made in.
  * r10 = guest return address; flags stay.
  */
 static void push_pair(Tr *t)
 {
-    e_rr(&t->e, true, 0xf7, 2, S0);     /* not */
     e8(&t->e, 0x41);
     e8(&t->e, 0x52);                    /* push r10 */
 }
@@ -247,15 +246,28 @@ static bool call_indirect(Tr *t, unsigned k, bool call)
     return true;
 }
 
-/* Is the return address the one of the innermost pair? Then the host's RET goes there. */
+/* Is the return address, r10, the one of the innermost pair? Then the host's RET goes there. Flags that can be made
+   again from registers allow a compare. */
 static void paired_ret(Tr *t)
 {
     Emit *e = &t->e;
     HMem park = m_gs(GS_ENV(rcx_park));
-    uint8_t *hit;
+    uint8_t *hit, *miss;
 
+    if (t->rc.kind && t->rc.kind != RC_SAVED && t->home != FH_DEAD) {
+        e_rm(e, true, 0x3b, S0, m_base(H_RSP, 8));
+        miss = e_jcc_fwd(e, CC_NE);
+        fl_emit(t, FH_RECIPE, &t->rc, S1);
+        e8(e, 0xc3);
+        e_bind(e, miss);
+        fl_emit(t, FH_RECIPE, &t->rc, S1);
+        tr_exit_indirect(t);
+        return;
+    }
+    fl_host(t, S1);
     e_st(e, true, park, H_RCX);
     e_ld(e, true, H_RCX, m_base(H_RSP, 8));
+    e_rr(e, true, 0xf7, 2, H_RCX);      /* not */
     e_lea(e, true, H_RCX, m_bi(H_RCX, S0, 0, 1));
     hit = e_jcc8_fwd(e, 0xe3);
     e_ld(e, true, H_RCX, park);
@@ -274,7 +286,6 @@ static bool ret(Tr *t, unsigned k)
     e_ld(e, t->code64, S0, mem_stack_operand(t, k, 0, w));
     fl_rsp_moves(t, by, FL_ALL, S1);
     e_lea(e, t->code64, HSP, m_base(HSP, by));
-    fl_host(t, S1);
     paired_ret(t);
     t->ended = true;
     return true;

@@ -49,9 +49,10 @@ typedef struct ExitTmp {
 } ExitTmp;
 
 typedef struct Group {          /* accesses proved by one check; see group.c */
-    uint8_t base;               /* guest register */
+    uint8_t base, index, scale; /* guest registers, BASE_RIP, BASE_NONE */
     bool write;
     uint8_t count;
+    int8_t id;
     uint16_t first;             /* instruction with the first access */
     int32_t lo, hi;             /* bytes, relative to base at the start of its epoch */
     int32_t first_pos, first_disp;      /* of the first access: on that scale; its displacement */
@@ -95,12 +96,15 @@ void fl_emit(Tr *t, FlagHome home, const Recipe *rc, unsigned scratch);
 void fl_after(Tr *t, const TInsn *x);           /* x was emitted and touched flags */
 /* x is about to change these guest registers (after its access, before its commit). */
 void fl_writes(Tr *t, uint32_t gpr_mask, uint16_t live_out, unsigned scratch);
+bool fl_writes_emits(const Tr *t, uint32_t gpr_mask, uint16_t live_out);        /* would fl_writes() need a scratch? */
 void fl_rsp_moves(Tr *t, int32_t by, uint16_t live_out, unsigned scratch);
 uint32_t fl_gpr_written(const TInsn *x);        /* mask of guest registers x may change */
 
 /* mem.c */
 bool mem_ok(const Tr *t, const X86Insn *i);     /* can the access be emitted? */
 void mem_ea(Tr *t, const TInsn *x, unsigned s); /* linear address of the operand into scratch s (r10); may use r11 */
+/* disp + base + index << scale into scratch s, without segment; w: all 64 bits. May use r11. */
+void mem_address(Tr *t, unsigned base, unsigned index, unsigned scale, int32_t disp, bool w, unsigned s);
 /* Host address of an access of x by k: afterwards [r11 + r10]; on failure the C body runs. */
 void mem_check(Tr *t, unsigned k, unsigned size, bool write);
 HMem mem_operand(Tr *t, unsigned k, unsigned size, bool write);   /* ea + check, or group */

@@ -259,6 +259,7 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
 {
     JitCpu *j = t->j;
     unsigned chains = 0, out = 0;
+    uint8_t *hot_end, *cold;
     JitBlock *b;
 
     for (unsigned n = 0; n < t->n_exits; n++)
@@ -267,6 +268,9 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     b->exits = (JitExit *)(b + 1);
     b->marks = (InsnMark *)(b->exits + chains);
     b->recipes = (Recipe *)(b->marks + t->n);
+    hot_end = t->e.p;
+    t->e.p = cold = j->cache.rw + j->cache.cold;
+    t->e.end = cold + MAX_CODE;
     for (unsigned n = 0; n < t->n_slow; n++)
         emit_slow(t, &t->slow[n]);
     for (unsigned n = 0; n < t->n_exits; n++) {
@@ -285,7 +289,7 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     b->uses = t->uses;
     b->live_in = t->t[0].live_in;
     b->code = e_rx(&t->e, t->start);
-    b->code_len = t->e.p - t->start;
+    b->code_len = hot_end - t->start;
     b->entry = t->entry;
     b->insns = insns;
     b->n_exits = chains;
@@ -298,18 +302,20 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     }
     memcpy(b->marks, t->marks, t->n * sizeof(InsnMark));
     memcpy(b->recipes, t->recipes, t->n_recipes * sizeof(Recipe));
-    j->cache.used = (t->e.p - j->cache.rw + 15) & ~(size_t)15;
+    j->cache.used = (hot_end - j->cache.rw + 15) & ~(size_t)15;
+    j->cache.cold = t->e.p - j->cache.rw;
     jit_block_add(j, b, page);
     if (!j->check)
         link_known(t, b);
     if (j->m->perf) {
-        fprintf(j->m->perf, "%" PRIx64 " %x guest:%" PRIx64 "\n", b->code, b->code_len, j->c->rip);
+        fprintf(j->m->perf, "%" PRIx64 " %x guest:%" PRIx64 "\n%" PRIx64 " %x guest-slow:%" PRIx64 "\n", b->code, b->code_len,
+                j->c->rip, e_rx(&t->e, cold), (unsigned)(t->e.p - cold), j->c->rip);
         fflush(j->m->perf);
     }
     j->st.blocks++;
     j->st.insns += b->n;
     j->st.guest_bytes += b->len;
-    j->st.code_bytes += b->code_len;
+    j->st.code_bytes += b->code_len + (t->e.p - cold);
     return b;
 }
 
@@ -337,6 +343,13 @@ static void emit_guard(Tr *t, const X86Fetch *f2)
                                              .rc = t->rc };
 }
 
+static bool no_room(const JitCpu *j)
+{
+    const CodeCache *k = &j->cache;
+
+    return k->hot_size - k->used < 2 * MAX_CODE || k->size - k->cold < 2 * MAX_CODE || j->hash_used > j->hash_mask / 4 * 3;
+}
+
 static void start(Tr *t, JitCpu *j, const X86Fetch *f, uint32_t mode)
 {
     CodeCache *k = &j->cache;
@@ -349,7 +362,7 @@ static void start(Tr *t, JitCpu *j, const X86Fetch *f, uint32_t mode)
     t->nogroup = mode & MODE_JIT_NOGROUP;
     t->code64 = mode & MODE_CS64;
     t->bank = j->c->data_bank;
-    t->e = (Emit) { .p = k->rw + k->used, .end = k->rw + MIN(k->size, k->used + MAX_CODE),
+    t->e = (Emit) { .p = k->rw + k->used, .end = k->rw + k->used + MAX_CODE,
                     .rx = (int64_t)k->rx - (int64_t)(uintptr_t)k->rw };
     t->start = t->e.p;
 }
@@ -360,7 +373,7 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
     JitPage *page;
     Tr t;
 
-    if (j->cache.size - j->cache.used < 2 * MAX_CODE || j->hash_used > j->hash_mask / 4 * 3) {
+    if (no_room(j)) {
         j->want_flush = true;
         return NULL;
     }
@@ -396,7 +409,7 @@ JitBlock *jit_translate_crossing(JitCpu *j, const X86Fetch *f, const X86Fetch *f
     JitBlock *b;
     Tr t;
 
-    if (j->cache.size - j->cache.used < 2 * MAX_CODE || j->hash_used > j->hash_mask / 4 * 3) {
+    if (no_room(j)) {
         j->want_flush = true;
         return NULL;
     }

@@ -141,6 +141,103 @@ static void interrupts_change_nothing(gconstpointer engine)
     rig_free(r);
 }
 
+/* ---- runs of accesses and of the registers that live in memory ---- */
+
+/*
+ * Accesses at [rsi + rbx], [rsi + rbx*4], [rsi + r9] and [rip] between steps of their registers, with arithmetic in
+ * r8-r11 and shifts by CL: what one check proves for several accesses must hold for each.
+ */
+static void stepping_code(Code *k, unsigned seed)
+{
+    static const struct { uint8_t n, b[8]; } step[] = {
+        { 4, { 0x48, 0x89, 0x04, 0x1e } }, { 5, { 0x48, 0x03, 0x44, 0x1e, 8 } }, { 5, { 0x48, 0x89, 0x54, 0x9e, 16 } },     /* mov [rsi+rbx], rax; add rax, [rsi+rbx+8]; mov [rsi+rbx*4+16], rdx */
+        { 5, { 0x48, 0x33, 0x54, 0x9e, 24 } }, { 4, { 0x4a, 0x89, 0x04, 0x0e } }, { 5, { 0x4a, 0x03, 0x54, 0x0e, 4 } },     /* xor rdx, [rsi+rbx*4+24]; mov [rsi+r9], rax; add rdx, [rsi+r9+4] */
+        { 4, { 0x48, 0x83, 0xc3, 8 } }, { 3, { 0x48, 0xff, 0xcb } }, { 4, { 0x48, 0x8d, 0x5b, 3 } }, { 4, { 0x48, 0x83, 0xc6, 8 } }, /* add rbx, 8; dec rbx; lea rbx, [rbx+3]; add rsi, 8 */
+        { 4, { 0x49, 0x83, 0xc1, 4 } }, { 3, { 0x41, 0x89, 0xc2 } }, { 3, { 0x49, 0x01, 0xd2 } }, { 3, { 0x45, 0x31, 0xd2 } },   /* add r9, 4; mov r10d, eax; add r10, rdx; xor r10d, r10d */
+        { 3, { 0x4c, 0x01, 0xd0 } }, { 3, { 0x4d, 0x29, 0xdb } }, { 3, { 0x4c, 0x89, 0xda } }, { 3, { 0x49, 0x89, 0xc3 } },     /* add rax, r10; sub r11, r11; mov rdx, r11; mov r11, rax */
+        { 4, { 0x45, 0x0f, 0xb6, 0xd2 } }, { 3, { 0x4d, 0x63, 0xd2 } }, { 3, { 0x44, 0x00, 0xd0 } }, { 3, { 0x41, 0x00, 0xc3 } },   /* movzx r10d, r10b; movsxd r10, r10d; add al, r10b; add r11b, al */
+        { 7, { 0x49, 0xc7, 0xc3, 1, 2, 3, 0x84 } }, { 3, { 0x49, 0xd3, 0xe2 } }, { 3, { 0x48, 0xd3, 0xd8 } }, { 4, { 0x4d, 0x0f, 0xaf, 0xd3 } },     /* mov r11, imm; shl r10, cl; rcr rax, cl; imul r10, r11 */
+        { 6, { 0x4c, 0x6b, 0x54, 0x1e, 8, 3 } }, { 2, { 0xd3, 0xe8 } }, { 3, { 0x48, 0x11, 0xca } }, { 4, { 0x4c, 0x0f, 0x42, 0xd8 } },     /* imul r10, [rsi+rbx+8], 3; shr eax, cl; adc rdx, rcx; cmovc r11, rax */
+        { 3, { 0x4d, 0x39, 0xda } }, { 3, { 0x4d, 0x87, 0xda } },       /* cmp r10, r11; xchg r10, r11 */
+    };
+    unsigned x = seed, top;
+
+    E(k, 0x41, 0xbc);                       /* mov r12d, 40 */
+    emit32(k, 40);
+    top = k->n;
+    for (unsigned n = 0; n < 50; n++) {
+        x = x * 1103515245 + 12345;
+        emit(k, step[x >> 16 & 31].b, step[x >> 16 & 31].n);
+        if (n % 7 == 3) {                   /* add [rip + d], rax; mov rcx, [rip + d] */
+            E(k, 0x48, 0x01, 0x05);
+            emit32(k, RIG_DATA + 0x4000 + (x >> 8 & 0xf8) - (RIG_CODE + k->n + 4));
+            E(k, 0x48, 0x8b, 0x0d);
+            emit32(k, RIG_DATA + 0x4000 + (x >> 9 & 0xf8) - (RIG_CODE + k->n + 4));
+        }
+        if (n % 16 == 11)
+            E(k, 0x48, 0x01, 0xc2, 0x70 + (x >> 20 & 15), 3, 0x48, 0x01, 0xc2);     /* add rdx, rax; jcc over the same */
+    }
+    E(k, 0x48, 0x01, 0xc2, 0x9c, 0x41, 0x5d, 0x4d, 0x01, 0xee); /* add rdx, rax; pushf; pop r13; add r14, r13 */
+    E(k, 0x41, 0xff, 0xcc, 0x0f, 0x85);     /* dec r12d; jnz top */
+    emit32(k, top - (k->n + 4));
+    E(k, 0xe6, RIG_EXIT, 0xf4);
+}
+
+static void run_stepping(const char *engine, const Code *k, uint8_t *memory, uint64_t *gpr)
+{
+    Rig *r = rig_new(engine, 1);
+
+    rig_mode(r, RIG_64);
+    for (unsigned n = 0; n < 16; n++)
+        if (n != R_RSP)
+            r->c->gpr[n] = 0x123456789abcdefULL * (n + 1);
+    r->c->gpr[R_RSI] = RIG_DATA + 0x1000;
+    r->c->gpr[R_RBX] = 0x100;
+    r->c->gpr[R_R9] = 0x200;
+    memset(r->m->ram->host + RIG_DATA, 0x5a, 0x5000);
+    rig_put(r, RIG_CODE, k->b, k->n);
+    x86_set_rflags(r->c, FL_1);
+    g_assert_true(rig_run(r, 60000));
+    memcpy(memory, r->m->ram->host + RIG_DATA, 0x5000);
+    memcpy(gpr, r->c->gpr, 16 * sizeof *gpr);
+    rig_free(r);
+}
+
+static void accesses_between_steps(gconstpointer engine)
+{
+    static uint8_t want[0x5000], got[0x5000];
+    uint64_t a[16], b[16];
+
+    for (unsigned round = 0; round < 60; round++) {
+        Code k = { .n = 0 };
+
+        stepping_code(&k, round * 101 + 7);
+        run_stepping("interp", &k, want, a);
+        run_stepping(engine, &k, got, b);
+        for (unsigned n = 0; n < 16; n++)
+            g_assert_cmphex(a[n], ==, b[n]);
+        g_assert_cmpmem(want, sizeof want, got, sizeof got);
+    }
+}
+
+/* RET without a call, to the address that is zero like unused memory. */
+static void return_without_call(gconstpointer engine)
+{
+    for (unsigned round = 0; round < 2; round++) {
+        Rig *r = rig_new(engine, 1);
+
+        rig_mode(r, RIG_64);
+        rig_put(r, 0, (const uint8_t[]){ 0xff, 0xc0, 0x83, 0xf8, 20, 0x72, 4, 0xe6, RIG_EXIT, 0xf4, 0x90, 0x6a, 0, 0xc3 }, 14);   /* inc; cmp; jb; out; push; ret */
+        if (round)              /* flags that only a save could bring back over the way: stc; ret */
+            rig_put(r, 11, (const uint8_t[]){ 0x6a, 0, 0xf9, 0xc3 }, 4);
+        r->c->gpr[R_RAX] = 0;
+        rig_put(r, RIG_CODE, (const uint8_t[]){ 0x6a, 0, 0xc3 }, 3);           /* push 0; ret */
+        g_assert_true(rig_run(r, 60000));
+        g_assert_cmpuint(r->c->gpr[R_RAX], ==, 20);
+        rig_free(r);
+    }
+}
+
 /* ---- address spaces ---- */
 
 enum { TABLES = 0x120000, FN = 0x600000 };      /* FN: linear address of a function that differs by space */
@@ -331,6 +428,8 @@ int main(int argc, char **argv)
 #define T(f) { g_autofree char *path = g_strdup_printf("/events/%s/" #f, engines[n]); \
                g_test_add_data_func(path, engines[n], f); }
         T(interrupts_change_nothing)
+        T(accesses_between_steps)
+        T(return_without_call)
         T(same_address_in_two_spaces)
         T(remapped_code_after_invlpg)
         T(locked_counts_are_exact)
