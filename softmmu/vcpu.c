@@ -282,8 +282,6 @@ static void vcpu_run_once(Vcpu *v)
 {
     VcpuExit why;
 
-    if (!v->engine_waits)       /* such an engine wants to know that it shall wait */
-        v->halted = false;
     take_views(v);
     atomic_store_explicit(&v->attention, 1, memory_order_release);  /* look at irq and chores first */
     v->in_run = true;

@@ -54,7 +54,7 @@ struct Vcpu {
     FlatView *mem_view;         /* this vcpu's reference, refreshed at attention (own thread) */
     FlatView *port_view;
     sigjmp_buf unwind;          /* faults and exits from C bodies land here (own thread) */
-    bool halted;                /* HLT or wait-for-SIPI; own thread, or lock held while stopped */
+    bool halted;                /* HLT or wait-for-SIPI, until an event that run() delivers; own thread, or lock held while stopped */
     bool engine_waits;          /* the engine itself waits for the interrupts of a halted vcpu */
     bool stopped;               /* outside guest code and staying there; lock */
     bool stop_request;

@@ -165,6 +165,8 @@ VcpuExit kvm_run(Vcpu *v)
 
     if (k->user)
         return kvm_user_run(v);
+    if (!v->engine_waits)       /* there is work for a halted processor: the kernel does not know that it halted */
+        v->halted = false;
     while (why == VCPU_EXIT_NONE && prepare(c, r, &why)) {
         int e = EINTR;
 

@@ -485,7 +485,6 @@ bool x86_service(X86Cpu *c)
         irq = atomic_load_explicit(&c->vcpu.irq, memory_order_acquire);
     }
     if ((irq & VCPU_IRQ_SMI) && !c->smm && !c->wait_sipi && take(c, VCPU_IRQ_SMI)) {
-        c->vcpu.halted = false;
         x86_smm_enter(c);
         return true;
     }

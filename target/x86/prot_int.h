@@ -91,6 +91,9 @@ extern const X86Insn x86_no_insn;
 /* PAE: loads the four page-directory pointers at cr3; false (nothing changed): reserved bits set. */
 bool x86_load_pdptes(X86Cpu *c, uint64_t cr3);
 
+/* Can a processor be in such a state? */
+bool x86_modes_possible(uint64_t cr0, uint64_t cr4, uint64_t efer);
+
 /* Triple fault: halts c and asks for a machine reset. Always false. */
 bool x86_shutdown(X86Cpu *c);
 

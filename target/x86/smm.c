@@ -1,21 +1,55 @@
 /*
  * smm: system management mode: entry, the save-state area, RSM.
  *
- * The save-state map is AMD64's (APM vol. 2, 10.2.3), revision 0x20064: SMBASE relocation and
- * automatic halt restart, no I/O restart. SMRAM itself is shown and hidden by the board.
+ * Processors with long mode have AMD64's save-state map (APM vol. 2, 10.2.3), revision 20064h; others the 32-bit map
+ * (SDM vol. 3, 32.4.1), revision 20000h, whose reserved bytes keep the hidden halves of segment registers. Both have SMBASE
+ * relocation and automatic halt restart, no I/O restart. SMRAM itself is shown and hidden by the board.
  */
+#include "target/x86/cpuid.h"
 #include "target/x86/debug_int.h"
 #include "target/x86/mmu_int.h"
 #include "target/x86/prot_int.h"
 
-enum {                          /* offsets from SMBASE + 0x8000 */
-    SV_SEG = 0x7e00, SV_GDTR = 0x7e60, SV_LDTR = 0x7e70, SV_IDTR = 0x7e80, SV_TR = 0x7e90,
-    SV_HALT = 0x7ec9, SV_NMI = 0x7eca, SV_EFER = 0x7ed0, SV_REVISION = 0x7efc, SV_SMBASE = 0x7f00,
-    SV_CR4 = 0x7f48, SV_CR3 = 0x7f50, SV_CR0 = 0x7f58, SV_DR7 = 0x7f60, SV_DR6 = 0x7f68, SV_RFLAGS = 0x7f70,
-    SV_RIP = 0x7f78, SV_R15 = 0x7f80,
+#include <stddef.h>
+
+typedef struct SaveSeg { uint16_t sel, attr, limit, base; } SaveSeg;    /* offsets */
+typedef struct SaveMap {
+    uint32_t revision;
+    uint16_t revision_at, smbase_at, rflags_at, cr0_at, cr4_at, efer_at, halt_at, nmi_at;       /* efer_at 0: not saved */
+    uint16_t gdt_limit_at, idt_limit_at;
+    uint8_t word;               /* bytes of a base or register */
+    SaveSeg seg[S_COUNT];
+} SaveMap;
+
+#define SEG64(at) { (at), (at) + 2, (at) + 4, (at) + 8 }
+static const SaveMap map64 = {
+    .revision = 0x20064, .revision_at = 0x7efc, .smbase_at = 0x7f00, .rflags_at = 0x7f70,
+    .cr0_at = 0x7f58, .cr4_at = 0x7f48, .efer_at = 0x7ed0, .halt_at = 0x7ec9, .nmi_at = 0x7eca,
+    .gdt_limit_at = 0x7e64, .idt_limit_at = 0x7e84, .word = 8,
+    .seg = { SEG64(0x7e00), SEG64(0x7e10), SEG64(0x7e20), SEG64(0x7e30), SEG64(0x7e40), SEG64(0x7e50), SEG64(0x7e70), SEG64(0x7e90) },
 };
-static const uint8_t gpr_order[16] = { R_R15, R_R14, R_R13, R_R12, R_R11, R_R10, R_R9, R_R8,
-                                       R_RDI, R_RSI, R_RBP, R_RSP, R_RBX, R_RDX, R_RCX, R_RAX };
+#define SEG32(sel, hidden) { (sel), (hidden), (hidden) + 4, (hidden) + 8 }
+static const SaveMap map32 = {
+    .revision = 0x20000, .revision_at = 0x7efc, .smbase_at = 0x7ef8, .rflags_at = 0x7ff4,
+    .cr0_at = 0x7ffc, .cr4_at = 0x7f14, .halt_at = 0x7f02, .nmi_at = 0x7f10,
+    .gdt_limit_at = 0x7f70, .idt_limit_at = 0x7f54, .word = 4,
+    .seg = { SEG32(0x7fa8, 0x7f84), SEG32(0x7fac, 0x7f90), SEG32(0x7fb0, 0x7f9c), SEG32(0x7fb4, 0x7f2c), SEG32(0x7fb8, 0x7f38),
+             SEG32(0x7fbc, 0x7f44), SEG32(0x7fc0, 0x7f78), SEG32(0x7fc4, 0x7f5c) },
+};
+
+/* Plain registers: their place in X86Cpu, and in the maps (0: not there). */
+#define REG(field, at64, at32) { offsetof(X86Cpu, field), at64, at32 }
+static const struct SaveReg { uint32_t field; uint16_t at64, at32; } saved[] = {
+    REG(gpr[R_RAX], 0x7ff8, 0x7fd0), REG(gpr[R_RCX], 0x7ff0, 0x7fd4), REG(gpr[R_RDX], 0x7fe8, 0x7fd8), REG(gpr[R_RBX], 0x7fe0, 0x7fdc),
+    REG(gpr[R_RSP], 0x7fd8, 0x7fe0), REG(gpr[R_RBP], 0x7fd0, 0x7fe4), REG(gpr[R_RSI], 0x7fc8, 0x7fe8), REG(gpr[R_RDI], 0x7fc0, 0x7fec),
+    REG(gpr[R_R8], 0x7fb8, 0), REG(gpr[R_R9], 0x7fb0, 0), REG(gpr[R_R10], 0x7fa8, 0), REG(gpr[R_R11], 0x7fa0, 0),
+    REG(gpr[R_R12], 0x7f98, 0), REG(gpr[R_R13], 0x7f90, 0), REG(gpr[R_R14], 0x7f88, 0), REG(gpr[R_R15], 0x7f80, 0),
+    REG(rip, 0x7f78, 0x7ff0), REG(cr3, 0x7f50, 0x7ff8), REG(dr[6], 0x7f68, 0x7fcc), REG(dr[7], 0x7f60, 0x7fc8),
+    REG(gdtr.base, 0x7e68, 0x7f74), REG(idtr.base, 0x7e88, 0x7f58),
+};
+
+static const SaveMap *map_of(const X86Cpu *c) { return x86_model_has(c->model, FEAT_LM) ? &map64 : &map32; }
+static unsigned place(const SaveMap *m, const struct SaveReg *r) { return m == &map64 ? r->at64 : r->at32; }
 
 static uint64_t where(const X86Cpu *c, unsigned off) { return (uint32_t)c->msr.smbase + 0x8000u + off; }
 
@@ -36,22 +70,6 @@ static uint64_t get(X86Cpu *c, unsigned off, unsigned size)
     return fr && pa - fr->addr <= fr->size - size ? flat_range_read(fr, pa, size) : 0;
 }
 
-static void put_seg(X86Cpu *c, unsigned off, const X86Seg *g)
-{
-    put(c, off, g->sel, 2);
-    put(c, off + 2, g->attr >> 8 & 0xf0ff, 2);
-    put(c, off + 4, g->limit, 4);
-    put(c, off + 8, g->base, 8);
-}
-
-static X86Seg get_seg(X86Cpu *c, unsigned off)
-{
-    X86Seg g = { .sel = (uint16_t)get(c, off, 2), .limit = (uint32_t)get(c, off + 4, 4), .base = get(c, off + 8, 8) };
-
-    g.attr = ((uint32_t)get(c, off + 2, 2) & 0xf0ff) << 8;
-    return g;
-}
-
 static void show_smram(X86Cpu *c, bool on)
 {
     bool held = machine_lock_held();
@@ -66,44 +84,47 @@ static void show_smram(X86Cpu *c, bool on)
     x86_tlb_flush_all(c);
 }
 
-static void save(X86Cpu *c, bool halted)
+static uint64_t *reg_of(X86Cpu *c, const struct SaveReg *r) { return (uint64_t *)((char *)c + r->field); }
+
+static void save(X86Cpu *c, const SaveMap *m, bool halted)
 {
-    for (unsigned s = 0; s < S_LDTR; s++)
-        put_seg(c, SV_SEG + 16 * s, &c->seg[s]);
-    put_seg(c, SV_LDTR, &c->seg[S_LDTR]);
-    put_seg(c, SV_TR, &c->seg[S_TR]);
-    put(c, SV_GDTR + 4, c->gdtr.limit, 4);
-    put(c, SV_GDTR + 8, c->gdtr.base, 8);
-    put(c, SV_IDTR + 4, c->idtr.limit, 4);
-    put(c, SV_IDTR + 8, c->idtr.base, 8);
-    for (unsigned i = 0; i < 16; i++)
-        put(c, SV_R15 + 8 * i, c->gpr[gpr_order[i]], 8);
-    put(c, SV_HALT, halted, 1);
-    put(c, SV_NMI, c->nmi_masked, 1);
-    put(c, SV_EFER, c->efer, 8);
-    put(c, SV_REVISION, 0x20064, 4);
-    put(c, SV_SMBASE, c->msr.smbase, 4);
-    put(c, SV_CR0, c->cr0, 8);
-    put(c, SV_CR3, c->cr3, 8);
-    put(c, SV_CR4, c->cr4, 8);
-    put(c, SV_DR6, c->dr[6], 8);
-    put(c, SV_DR7, c->dr[7], 8);
-    put(c, SV_RFLAGS, x86_get_rflags(c), 8);
-    put(c, SV_RIP, c->rip, 8);
+    for (unsigned n = 0; n < G_N_ELEMENTS(saved); n++) {
+        if (place(m, &saved[n]))
+            put(c, place(m, &saved[n]), *reg_of(c, &saved[n]), m->word);
+    }
+    for (unsigned s = 0; s < S_COUNT; s++) {
+        put(c, m->seg[s].sel, c->seg[s].sel, m->word == 8 ? 2 : 4);
+        put(c, m->seg[s].attr, c->seg[s].attr >> 8 & 0xf0ff, 2);
+        put(c, m->seg[s].limit, c->seg[s].limit, 4);
+        put(c, m->seg[s].base, c->seg[s].base, m->word);
+    }
+    put(c, m->halt_at, halted, 1);
+    put(c, m->nmi_at, c->nmi_masked, 1);
+    put(c, m->revision_at, m->revision, 4);
+    put(c, m->smbase_at, c->msr.smbase, 4);
+    put(c, m->rflags_at, x86_get_rflags(c), m->word);
+    put(c, m->cr0_at, c->cr0, m->word);
+    put(c, m->cr4_at, c->cr4, m->word);
+    if (m->efer_at)
+        put(c, m->efer_at, c->efer, m->word);
+    put(c, m->gdt_limit_at, c->gdtr.limit, 4);
+    put(c, m->idt_limit_at, c->idtr.limit, 4);
 }
 
 void x86_smm_enter(X86Cpu *c)
 {
+    const SaveMap *m = map_of(c);
     bool halted = c->vcpu.halted;
 
     c->smm = true;
     show_smram(c, true);
-    save(c, halted);
+    save(c, m, halted);
     c->vcpu.halted = false;
     c->nmi_masked = true;
     c->cr0 &= ~(uint64_t)(CR0_PE | CR0_EM | CR0_TS | CR0_PG);
     c->cr4 = 0;
-    c->efer = 0;
+    if (m->efer_at)
+        c->efer = 0;
     c->dr[7] = DR7_FIXED;
     x86_set_rflags(c, FL_1);
     for (unsigned s = 0; s < S_LDTR; s++)
@@ -117,39 +138,40 @@ void x86_smm_enter(X86Cpu *c)
     x86_update_mode(c);
 }
 
-static bool plausible(uint64_t cr0, uint64_t cr4, uint64_t efer)
+static void restore_regs(X86Cpu *c, const SaveMap *m)
 {
-    if ((cr0 & CR0_PG) && !(cr0 & CR0_PE))
-        return false;
-    return !(efer & EFER_LMA) || ((cr0 & CR0_PG) && (cr4 & CR4_PAE) && (efer & EFER_LME));
+    for (unsigned n = 0; n < G_N_ELEMENTS(saved); n++) {
+        if (place(m, &saved[n]))
+            *reg_of(c, &saved[n]) = get(c, place(m, &saved[n]), m->word);
+    }
+    for (unsigned s = 0; s < S_COUNT; s++) {
+        c->seg[s].sel = (uint16_t)get(c, m->seg[s].sel, 2);
+        c->seg[s].attr = ((uint32_t)get(c, m->seg[s].attr, 2) & 0xf0ff) << 8;
+        c->seg[s].limit = (uint32_t)get(c, m->seg[s].limit, 4);
+        c->seg[s].base = get(c, m->seg[s].base, m->word);
+    }
 }
 
 /* False: an impossible state, which shuts the processor down. */
 static bool restore(X86Cpu *c)
 {
-    uint64_t cr0 = get(c, SV_CR0, 8), cr4 = get(c, SV_CR4, 8), efer = get(c, SV_EFER, 8);
-    uint32_t smbase = (uint32_t)get(c, SV_SMBASE, 4);
+    const SaveMap *m = map_of(c);
+    uint64_t cr0 = get(c, m->cr0_at, m->word), cr4 = get(c, m->cr4_at, m->word);
+    uint64_t efer = m->efer_at ? get(c, m->efer_at, m->word) : c->efer;
+    uint32_t smbase = (uint32_t)get(c, m->smbase_at, 4);
 
-    if (!plausible(cr0, cr4, efer))
+    if (!x86_modes_possible(cr0, cr4, efer))
         return false;
     c->cr0 = cr0 | CR0_ET;
     c->cr4 = cr4;
     c->efer = efer;
-    c->cr3 = get(c, SV_CR3, 8);
-    for (unsigned s = 0; s < S_LDTR; s++)
-        c->seg[s] = get_seg(c, SV_SEG + 16 * s);
-    c->seg[S_LDTR] = get_seg(c, SV_LDTR);
-    c->seg[S_TR] = get_seg(c, SV_TR);
-    c->gdtr = (X86Table) { get(c, SV_GDTR + 8, 8), (uint16_t)get(c, SV_GDTR + 4, 4) };
-    c->idtr = (X86Table) { get(c, SV_IDTR + 8, 8), (uint16_t)get(c, SV_IDTR + 4, 4) };
-    for (unsigned i = 0; i < 16; i++)
-        c->gpr[gpr_order[i]] = get(c, SV_R15 + 8 * i, 8);
-    c->dr[6] = get(c, SV_DR6, 8);
-    c->dr[7] = (get(c, SV_DR7, 8) & 0xffff2bffu) | DR7_FIXED;
-    x86_set_rflags(c, get(c, SV_RFLAGS, 8));
-    c->rip = get(c, SV_RIP, 8);
-    c->vcpu.halted = get(c, SV_HALT, 1) & 1;
-    c->nmi_masked = get(c, SV_NMI, 1) & 1;
+    restore_regs(c, m);
+    c->dr[7] = (c->dr[7] & 0xffff2bffu) | DR7_FIXED;
+    x86_set_rflags(c, get(c, m->rflags_at, m->word));
+    c->gdtr.limit = (uint16_t)get(c, m->gdt_limit_at, 4);
+    c->idtr.limit = (uint16_t)get(c, m->idt_limit_at, 4);
+    c->vcpu.halted = get(c, m->halt_at, 1) & 1;
+    c->nmi_masked = get(c, m->nmi_at, 1) & 1;
     c->msr.smbase = smbase;
     return true;
 }

@@ -350,15 +350,20 @@ static void cpu_saving(void *opaque)
     c->tsc_skew = c->tsc_offset - first->tsc_offset;
 }
 
+bool x86_modes_possible(uint64_t cr0, uint64_t cr4, uint64_t efer)
+{
+    if ((cr0 & CR0_PG) && !(cr0 & CR0_PE))
+        return false;
+    return !(efer & EFER_LMA) || ((cr0 & CR0_PG) && (efer & EFER_LME) && (cr4 & CR4_PAE));
+}
+
 static bool cpu_loaded(void *opaque, GError **err)
 {
     X86Cpu *c = opaque, *first = c;
     GPtrArray *all = c->vcpu.machine->vcpus;
 
-    if ((c->cr0 & CR0_PG) && !(c->cr0 & CR0_PE))
-        return err_set(err, "CPU %d: impossible CR0 %#" PRIx64, c->vcpu.index, c->cr0);
-    if ((c->efer & EFER_LMA) && !((c->cr0 & CR0_PG) && (c->efer & EFER_LME) && (c->cr4 & CR4_PAE)))
-        return err_set(err, "CPU %d: impossible EFER %#" PRIx64, c->vcpu.index, c->efer);
+    if (!x86_modes_possible(c->cr0, c->cr4, c->efer))
+        return err_set(err, "CPU %d: impossible CR0 %#" PRIx64 ", CR4 %#" PRIx64 ", EFER %#" PRIx64, c->vcpu.index, c->cr0, c->cr4, c->efer);
     if ((c->msr.pv[0] & 1) && !c->vcpu.machine->accel_offers_pv)
         return err_set(err, "CPU %d: this guest uses KVM's clock; resume it with -accel kvm, or save one that was started "
                        "with -cpu ...,kvm=off", c->vcpu.index);

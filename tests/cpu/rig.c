@@ -59,6 +59,17 @@ Rig *rig_new(const char *engine, unsigned cpus)
     return r;
 }
 
+void rig_set_model(Rig *r, const char *spec)
+{
+    GError *err = NULL;
+
+    x86_model_free(r->model);
+    r->model = x86_model_parse(spec, &err);
+    g_assert_no_error(err);
+    for (unsigned n = 0; n < r->m->vcpus->len; n++)
+        x86_cpu(g_ptr_array_index(r->m->vcpus, n))->model = r->model;
+}
+
 void rig_free(Rig *r)
 {
     machine_free(r->m);

@@ -27,6 +27,8 @@ typedef struct Rig {
 /* engine: "jit" or "jit,check=on": a name and its options. */
 Rig *rig_new(const char *engine, unsigned cpus);
 void rig_free(Rig *r);
+/* Another -cpu than max; before anything runs. */
+void rig_set_model(Rig *r, const char *spec);
 /* Fresh registers in mode, rip = RIG_CODE. Memory is kept. */
 void rig_mode(Rig *r, RigMode mode);
 void rig_mode_cpu(Rig *r, unsigned cpu, RigMode mode);   /* another CPU, which then runs too */

@@ -1,4 +1,4 @@
-/* test-sys: CPU models, MSRs, saved state, SMM, NMI, shutdown, and random system state. */
+/* test-sys: CPU models, MSRs, saved state, NMI, shutdown, and random system state. */
 #include "target/x86/mmu_int.h"
 #include "target/x86/msr_int.h"
 #include "target/x86/prot_int.h"
@@ -125,25 +125,6 @@ static void state_survives_save_and_load(void)
     rig_free(b);
 }
 
-static void smi_runs_handler_and_returns(void)
-{
-    /* 30000+8000: mov word [cs:8100], 1234; rsm. The interrupted code spins until it sees it. */
-    static const uint8_t handler[] = { 0x2e, 0xc7, 0x06, 0x00, 0x81, 0x34, 0x12, 0x0f, 0xaa };
-    static const uint8_t code[] = { 0x66, 0x81, 0x3c, 0x25, 0x00, 0x81, 0x03, 0x00, 0x34, 0x12, 0x75, 0xf4, 0xe6, RIG_EXIT, 0xf4 };
-    Rig *r = rig_new("interp", 1);
-
-    rig_mode(r, RIG_64);
-    rig_put(r, 0x38000, handler, sizeof handler);
-    rig_put(r, RIG_CODE, code, sizeof code);
-    r->c->gpr[R_R9] = 0x99;
-    vcpu_raise(&r->c->vcpu, VCPU_IRQ_SMI);
-    g_assert_true(rig_run(r, 10000));
-    g_assert_false(r->c->smm);
-    g_assert_cmphex(r->c->gpr[R_R9], ==, 0x99);
-    g_assert_true(r->c->mode & MODE_CS64);
-    rig_free(r);
-}
-
 /* NMI gate at 0x21000: handler counts in RDI, raises no second NMI until its IRETQ. */
 static void nmi_is_masked_until_iret(void)
 {
@@ -215,7 +196,6 @@ int main(int argc, char **argv)
     g_test_add_func("/sys/cpuid_has_topology_and_tsc", cpuid_has_topology_and_tsc);
     g_test_add_func("/sys/msrs_check_values", msrs_check_values);
     g_test_add_func("/sys/state_survives_save_and_load", state_survives_save_and_load);
-    g_test_add_func("/sys/smi_runs_handler_and_returns", smi_runs_handler_and_returns);
     g_test_add_func("/sys/nmi_is_masked_until_iret", nmi_is_masked_until_iret);
     g_test_add_func("/sys/random_system_state_is_survived", random_system_state_is_survived);
     return g_test_run();
