@@ -69,7 +69,7 @@ static bool try_group(Cli *cli, Machine *m, const char *const *names, OptList *o
             continue;
         if (a->probe(&e) && try_create(cli, m, a, opts, &e)) {
             if (tell)
-                log_info("running the guest with %s (%s)%s%s", a->name, a->desc, why->len ? "; " : "", why->str);
+                cli->engine_notice = g_strdup_printf("running the guest with %s (%s)%s%s", a->name, a->desc, why->len ? "; " : "", why->str);
             return true;
         }
         g_string_append_printf(why, "%sno %s: %s", why->len ? "; " : "", a->name, e ? e->message : "it did not start");
@@ -106,6 +106,29 @@ static bool add_names(GPtrArray *out, const char *name, GError **err)
     return true;
 }
 
+/* Does one of the engines names know each option? Those that do not leave it alone. */
+static bool known_options(OptList *opts, GPtrArray *names, GError **err)
+{
+    g_autoptr(GString) all = g_string_new(NULL);
+    g_auto(GStrv) known = NULL;
+
+    for (unsigned i = 0; i < names->len; i++) {
+        const Accel *a = accel_find(names->pdata[i]);
+
+        if (a && a->options)
+            g_string_append_printf(all, "%s%s", all->len ? " " : "", a->options);
+    }
+    known = g_strsplit(all->str, " ", -1);
+    for (unsigned i = 0; i < opts->items->len; i++) {
+        const char *key = ((OptItem *)g_ptr_array_index(opts->items, i))->key, *near = nearest_name(key, (const char *const *)known);
+
+        if (strcmp(key, "accel") && !g_strv_contains((const char *const *)known, key))
+            return err_set(err, "-accel %s: unknown option '%s'%s%s%s; there %s %s", optlist_str(opts, "accel", "auto"), key,
+                           near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "", known[0] && !known[1] ? "is" : "are", all->str);
+    }
+    return true;
+}
+
 /* One -accel. A single name is obeyed; a list, or one that others follow, takes what runs well. */
 static bool try_wish(Cli *cli, Machine *m, OptList *opts, bool obey, GError **err)
 {
@@ -118,8 +141,10 @@ static bool try_wish(Cli *cli, Machine *m, OptList *opts, bool obey, GError **er
         if (!add_names(names, *p, err))
             return false;
     }
+    if (!known_options(opts, names, err))
+        return false;
     if (obey && names->len == 1)
-        return try_create(cli, m, accel_find(g_ptr_array_index(names, 0)), opts, err);
+        return try_create(cli, m, accel_find(g_ptr_array_index(names, 0)), opts, err) || err_prefix(err, "-accel %s", text);
     g_ptr_array_add(names, NULL);
     return try_group(cli, m, (const char *const *)names->pdata, opts, !software_only && obey, err);
 }
@@ -153,7 +178,7 @@ bool cli_choose_accel(Cli *cli, Machine *m, GError **err)
 
         if (try_wish(cli, m, g_ptr_array_index(cli->accels, i), last, &e)) {
             if (i)
-                log_info("running the guest with %s (%s)", m->accel->name, m->accel->desc);
+                cli->engine_notice = g_strdup_printf("running the guest with %s (%s)", m->accel->name, m->accel->desc);
             return true;
         }
         if (last) {

@@ -24,6 +24,7 @@ typedef struct Cli {
     char *machine_type;
     GHashTable *machine_opts;
     bool accel_given, require_kvm;
+    char *engine_notice;        /* which engine was chosen and why, to be told when the guest starts; or NULL */
     char *cpu_pm;               /* -overcommit cpu-pm=, or NULL */
     GPtrArray *accels;          /* OptList *: wishes in order; "accel" is the name */
     char *cpu;

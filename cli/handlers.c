@@ -282,7 +282,9 @@ bool opt_option_rom(Cli *cli, const char *arg, GError **err)
 bool opt_firmware_path(Cli *cli, const char *arg, GError **err)
 {
     if (is_help(arg))
-        return print_list(g_strdup("/usr/share/seabios\n/usr/share/qemu\n"));
+        return print_list(firmware_folders());
+    if (!g_file_test(arg, G_FILE_TEST_IS_DIR))
+        log_warn("-L %s: there is no such folder", arg);
     push(&cli->cfg.firmware_path, arg);
     return true;
 }
@@ -559,7 +561,7 @@ bool opt_trace(Cli *cli, const char *arg, GError **err)
 {
     if (g_str_has_prefix(arg, "enable="))
         arg += strlen("enable=");
-    return log_enable_trace(arg, err);
+    return is_help(arg) ? print_list(log_traces_help()) : log_enable_trace(arg, err);
 }
 
 bool opt_help(Cli *cli, const char *arg, GError **err)

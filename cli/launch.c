@@ -220,6 +220,8 @@ static bool build(Cli *cli, Machine *m, Services *s, X86Model **model, GError **
         !pick_vga(cli, err))
         return false;
     if (none) {
+        if (cfg->kernel || cfg->bios)
+            return err_set(err, "-machine none has no CPU and no memory: -%s needs -machine pc", cfg->kernel ? "kernel" : "bios");
         m->accel = accel_find("null");
         cfg->cpus = 0;
     } else if (!cli_choose_accel(cli, m, err)) {
@@ -258,6 +260,8 @@ static bool start(Cli *cli, Machine *m, Services *s, GError **err)
         return false;
     if (!cli_sandbox(cli->sandbox, true, err))
         return err_prefix(err, "-sandbox");
+    if (cli->engine_notice)
+        log_info("%s", cli->engine_notice);
     cli_daemon_ready();
     if (!cli->start_paused)
         machine_start(m);

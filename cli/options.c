@@ -235,6 +235,7 @@ void cli_clear(Cli *cli)
     g_clear_pointer(&cli->cfg.nics, g_ptr_array_unref);
     g_free(cli->machine_type);
     g_free(cli->cpu_pm);
+    g_free(cli->engine_notice);
     g_free(cli->cpu);
     g_free(cli->display);
     g_free(cli->vga);

@@ -13,6 +13,7 @@
 struct Accel {
     const char *name;           /* "interp", "jit", "kvm", "null"; "tcg" is an alias of the software engine */
     const char *desc;
+    const char *options;        /* names of its -accel options, separated by spaces; NULL: none */
     /* Could this engine run a guest here, well? On false, *why tells a person why not. */
     bool (*probe)(GError **why);                                        /* (must) */
     /* Everything worth knowing about this engine here, fact by fact ("quern doctor"); optional. */

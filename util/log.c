@@ -76,10 +76,52 @@ bool log_set_file(const char *path, GError **err)
     return true;
 }
 
+extern TracePoint __start_trace_points[] __attribute__((weak)), __stop_trace_points[] __attribute__((weak));
+
+static gint by_name(gconstpointer a, gconstpointer b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* Sorted, each name once, with a NULL behind the last. */
+static GPtrArray *trace_names(void)
+{
+    GPtrArray *names = g_ptr_array_new();
+
+    for (TracePoint *tp = __start_trace_points; tp < __stop_trace_points; tp++) {
+        if (tp->name && !g_ptr_array_find_with_equal_func(names, tp->name, g_str_equal, NULL))
+            g_ptr_array_add(names, (char *)tp->name);
+    }
+    g_ptr_array_sort(names, by_name);
+    g_ptr_array_add(names, NULL);
+    return names;
+}
+
+char *log_traces_help(void)
+{
+    g_autoptr(GPtrArray) names = trace_names();
+    GString *s = g_string_new("Trace points (-trace 'PATTERN', with * and ?):\n");
+
+    for (unsigned i = 0; names->pdata[i]; i++)
+        g_string_append_printf(s, "%s\n", (char *)names->pdata[i]);
+    return g_string_free(s, FALSE);
+}
+
+static bool trace_known(const char *pattern, GError **err)
+{
+    g_autoptr(GPtrArray) names = trace_names();
+    const char *near;
+
+    for (unsigned i = 0; names->pdata[i]; i++) {
+        if (g_pattern_match_simple(pattern, names->pdata[i]))
+            return true;
+    }
+    near = nearest_name(pattern, (const char *const *)names->pdata);
+    return err_set(err, "no trace point matches '%s'%s%s%s; -trace help lists them", pattern,
+                   near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+}
+
 bool log_enable_trace(const char *pattern, GError **err)
 {
-    if (!*pattern)
-        return err_set(err, "empty trace pattern");
+    if (!trace_known(pattern, err))
+        return false;
     g_mutex_lock(&log_lock);
     if (!trace_patterns)
         trace_patterns = g_ptr_array_new();

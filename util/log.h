@@ -40,7 +40,9 @@ static inline bool log_on(LogItem item) { return __builtin_expect(log_mask & ite
 /* Parses "int,guest_errors,trace:ide*" as -d does; "help" text by log_items_help(). */
 bool log_set_items(const char *spec, GError **err);
 bool log_set_file(const char *path, GError **err);      /* -D */
-bool log_enable_trace(const char *pattern, GError **err); /* -trace */
+/* -trace: false if no trace point has such a name. */
+bool log_enable_trace(const char *pattern, GError **err);
+char *log_traces_help(void);                            /* names of all trace points, a line each */
 char *log_items_help(void);                              /* caller frees */
 
 void log_printf(const char *fmt, ...) G_GNUC_PRINTF(1, 2);   /* to the log, unconditionally */
@@ -62,8 +64,10 @@ typedef struct TracePoint {
     int state;                  /* 0 not looked at yet, 1 off, 2 on; reset when patterns change */
     unsigned generation;
 } TracePoint;
+/* All of them stand in one section of the program, so that they can be listed. */
+#define TRACE_SECTION __attribute__((section("trace_points"), used, aligned(8)))
 bool trace_point_on(TracePoint *tp);
-#define trace(event, ...) do { static TracePoint tp_ = { #event, 0, 0 }; \
+#define trace(event, ...) do { static TRACE_SECTION TracePoint tp_ = { #event, 0, 0 }; \
         if (log_on(LOG_TRACE) && trace_point_on(&tp_)) { \
             log_printf(#event " " __VA_ARGS__); log_printf("\n"); } } while (0)
 

@@ -170,6 +170,7 @@ static char *interp_describe(Machine *m)
 const Accel interp_accel = {
     .name = "interp",
     .desc = "interpreter: portable, complete",
+    .options = "thread",
     .probe = interp_probe,
     .create = interp_create,
     .destroy = interp_destroy,

@@ -5,6 +5,7 @@
  */
 #include "accel/jit/check.h"
 #include "accel/jit/run_int.h"
+#include "util/optlist.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -36,18 +37,32 @@ static bool option_on(GHashTable *opts, const char *name)
     return v && (!strcmp(v, "on") || !strcmp(v, "true") || !strcmp(v, "yes"));
 }
 
+static bool check_options(GHashTable *opts, GError **err)
+{
+    static const char *const numbers[] = { "tb-size", "threshold" }, *const switches[] = { "exact", "perf" };
+    bool on;
+
+    for (unsigned i = 0; opts && i < G_N_ELEMENTS(numbers); i++) {
+        const char *text = g_hash_table_lookup(opts, numbers[i]);
+
+        if (text && !g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT32, NULL, NULL))
+            return err_set(err, "%s takes a number, not '%s'", numbers[i], text);
+        text = g_hash_table_lookup(opts, switches[i]);
+        if (text && !parse_bool_text(text, &on, err))
+            return err_prefix(err, "%s", switches[i]);
+    }
+    return true;
+}
+
 static bool jit_create(Machine *m, GHashTable *opts, GError **err)
 {
     const char *size = opts ? g_hash_table_lookup(opts, "tb-size") : NULL;
-    JitMachine *jm = g_new0(JitMachine, 1);
-    char *end = NULL;
-    uint64_t mb = size ? g_ascii_strtoull(size, &end, 10) : TB_DEFAULT_MB;
+    uint64_t mb = size ? g_ascii_strtoull(size, NULL, 10) : TB_DEFAULT_MB;
+    JitMachine *jm;
 
-    if (end && (*end || end == size)) {
-        g_set_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "tb-size '%s' is not a number of MiB", size);
-        g_free(jm);
+    if (!check_options(opts, err))
         return false;
-    }
+    jm = g_new0(JitMachine, 1);
     jm->tb_size = (size_t)CLAMP(mb, TB_MIN_MB, TB_MAX_MB) << 20;
     size = opts ? g_hash_table_lookup(opts, "check") : NULL;
     jm->check_first = size ? g_ascii_strtoull(size, NULL, 10) : 0;
@@ -180,6 +195,7 @@ static char *jit_describe(Machine *m)
 const Accel jit_accel = {
     .name = "jit",
     .desc = "translator: guest code becomes host code of the same instruction set",
+    .options = "tb-size thread threshold exact check perf",
     .probe = jit_probe,
     .create = jit_create,
     .destroy = jit_destroy,

@@ -92,6 +92,13 @@ static char *firmware_try(const char *dir, const char *name)
     return NULL;
 }
 
+char *firmware_folders(void)
+{
+    g_autofree char *lines = g_strjoinv("\n", (char **)system_path);
+
+    return g_strconcat(lines, "\n", NULL);
+}
+
 char *firmware_find(Machine *m, const char *name, GError **err)
 {
     Board *b = board_get(m);

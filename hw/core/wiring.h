@@ -35,6 +35,8 @@ void board_on_free(Machine *m, void (*fn)(void *data), void *data);
 /* Called by machine_free after devices are gone; harmless without a board. */
 void board_free(Machine *m);
 
+/* The folders firmware is looked for in after those of -L, a line each. Caller frees. */
+char *firmware_folders(void);
 /* A firmware file by name ("bios-256k.bin") or by path; NULL and err names the places searched
    and the Debian package to install. Caller frees. */
 char *firmware_find(Machine *m, const char *name, GError **err) MUST_CHECK;

@@ -285,6 +285,16 @@ static bool create_memory(Pc *pc, GError **err)
     return pc->bridge;
 }
 
+/* Is there anything in the last 16 bytes? */
+static bool has_reset_code(const uint8_t *bios, uint64_t size)
+{
+    for (uint64_t i = size - 15; i < size; i++) {
+        if (bios[i] != bios[size - 16] || (bios[i] && bios[i] != 0xff))
+            return true;
+    }
+    return false;
+}
+
 /* The BIOS ends at 4 GiB; its last 128 KiB show below 1 MiB too, until RAM shadows them. */
 static bool load_bios(Pc *pc, GError **err)
 {
@@ -298,6 +308,8 @@ static bool load_bios(Pc *pc, GError **err)
     size = g_bytes_get_size(data);
     if (size == 0 || size % (64 * KiB))
         return err_set(err, "BIOS '%s' is no multiple of 64 KiB long", name);
+    if (!has_reset_code(g_bytes_get_data(data, NULL), size))
+        return err_set(err, "BIOS '%s' has nothing at its end, where the processor starts", name);
     pc->bios = ram_block_new("pc.bios", size, err);
     if (!pc->bios)
         return false;

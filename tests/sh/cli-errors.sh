@@ -2,7 +2,7 @@
 bad=0 n=0
 check() { # expected text, then options
     want=$1; shift; n=$((n + 1)); rc=0
-    out=$("$QUERN" -display none -nodefaults "$@" 2>&1 </dev/null) || rc=$?
+    out=$(timeout 20 "$QUERN" -display none -nodefaults "$@" 2>&1 </dev/null) || rc=$?
     if [ $rc = 1 ] && printf '%s' "$out" | grep -qF -- "$want"; then echo "ok $n - $*"
     else echo "not ok $n - $*: status $rc, want '$want', got: $out"; bad=1; fi
 }
@@ -15,6 +15,11 @@ check "did you mean 'usb'?" -machine pc,usv=on
 check "did you mean 'interp'?" -accel interpp
 check "No such file" -hda /nonexistent/disk
 check "did you mean 'iobase'?" -device isa-debugcon,iobas=1
+check "did you mean 'threshold'?" -accel jit,thresold=3
+check "takes a number" -accel jit,threshold=x
+check "unknown option 'tb-sise'" -accel tcg,tb-sise=4
+check "no trace point matches 'no_such_*'" -trace 'no_such_*'
+check "needs -machine pc" -machine none -kernel x
 check "reset or shutdown" -action reboot=never
 check "one of" -device pvpanic,action=sleep
 check "no longer an option" -soundhw hda
@@ -24,5 +29,11 @@ check "more than the" -m 900T
 check "there is no bus 'pci.1'" -device VGA,bus=pci.1
 check "are not 3 CPUs" -smp 3,cores=2,sockets=2
 check "there is no chardev" -mon nosuch
+# A wrong file is one line, not preceded by news about the engine.
+for o in "-kernel /nonexistent/k" "-bios nonexistent.bin" "-initrd x" "-fw_cfg name=opt/x,file=/nonexistent/x"; do
+    n=$((n + 1))
+    lines=$(timeout 20 "$QUERN" -display none -nodefaults $o 2>&1 </dev/null | wc -l)
+    if [ "$lines" = 1 ]; then echo "ok $n - $o: one line"; else echo "not ok $n - $o: $lines lines"; bad=1; fi
+done
 echo "1..$n"
 exit $bad

@@ -10,5 +10,5 @@ initramfs() { "$QUERN_SRC/scripts/make-initramfs.sh" "$tmp/initrd" "$@" || skip 
 boot_linux() {
     secs=$1; shift; rc=0
     timeout "$secs" "$QUERN" -display none -serial "file:$tmp/serial" -monitor null -nic none -m 256 -vga none \
-        -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1" "$@" </dev/null || rc=$?
+        -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1 ${APPEND:-}" "$@" </dev/null || rc=$?
 }
