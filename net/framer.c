@@ -19,7 +19,7 @@ struct NetFramer {
     void (*closed)(void *opaque);
     void *opaque;
     uint8_t rx[4 + NET_FRAME_MAX];
-    size_t rx_len;
+    size_t rx_at, rx_len;       /* the bytes not yet delivered */
     uint8_t tx[4 + NET_FRAME_MAX];
     size_t tx_len, tx_at;
 };
@@ -42,21 +42,22 @@ static gboolean framer_lost(NetFramer *f)
     return G_SOURCE_REMOVE;
 }
 
-/* One whole frame at the head of rx? Delivers and removes it. *bad: impossible length. */
+/* One whole frame at the head of rx? Delivers and passes it. *bad: impossible length. */
 static bool take_frame(NetFramer *f, bool *bad)
 {
+    const uint8_t *at = f->rx + f->rx_at;
     uint32_t len;
 
     if (f->rx_len < 4)
         return false;
-    len = ld32_be(f->rx);
+    len = ld32_be(at);
     *bad = len == 0 || len > NET_FRAME_MAX;
     if (*bad || f->rx_len < 4 + len)
         return false;
-    if (!net_send(f->port, f->rx + 4, len))
-        stop(&f->in);           /* until writable */
+    f->rx_at += 4 + len;
     f->rx_len -= 4 + len;
-    memmove(f->rx, f->rx + 4 + len, f->rx_len);
+    if (!net_send(f->port, at + 4, len))
+        stop(&f->in);           /* until writable */
     return true;
 }
 
@@ -66,14 +67,9 @@ static gboolean framer_readable(gint fd, GIOCondition c, gpointer opaque)
     bool bad = false;
 
     for (int budget = FRAMER_BUDGET; budget--; ) {
-        ssize_t n = read(fd, f->rx + f->rx_len, sizeof f->rx - f->rx_len);
+        ssize_t n;
 
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return G_SOURCE_CONTINUE;
-        if (n <= 0)
-            return framer_lost(f);
-        f->rx_len += n;
-        while (take_frame(f, &bad)) {
+        while (take_frame(f, &bad)) {   /* also what was left when the card was full */
             if (!f->in)
                 return G_SOURCE_REMOVE;
         }
@@ -81,6 +77,14 @@ static gboolean framer_readable(gint fd, GIOCondition c, gpointer opaque)
             log_warn("network %s: the peer sent an impossible frame length; disconnecting", f->port->id);
             return framer_lost(f);
         }
+        memmove(f->rx, f->rx + f->rx_at, f->rx_len);
+        f->rx_at = 0;
+        n = read(fd, f->rx + f->rx_len, sizeof f->rx - f->rx_len);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return G_SOURCE_CONTINUE;
+        if (n <= 0)
+            return framer_lost(f);
+        f->rx_len += n;
     }
     return G_SOURCE_CONTINUE;
 }
@@ -139,10 +143,16 @@ bool net_framer_send(NetFramer *f, const uint8_t *frame, size_t len)
     return true;
 }
 
+/* The frames already read have no descriptor to announce them. A lie among them is found by the next reading. */
 void net_framer_resume(NetFramer *f)
 {
-    if (f && !f->in)
-        f->in = watch_fd(f->fd, G_IO_IN | G_IO_HUP, framer_readable, f);
+    bool bad = false;
+
+    if (!f || f->in)
+        return;
+    f->in = watch_fd(f->fd, G_IO_IN | G_IO_HUP, framer_readable, f);
+    while (f->in && take_frame(f, &bad))
+        ;
 }
 
 struct NetDgram {

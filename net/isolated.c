@@ -89,6 +89,7 @@ static bool command_add(NetIsolated *s, const char *command, GError **err)
     c->fd = net_listen(&addr, c->path, err);
     if (c->fd < 0)
         return false;
+    listen(c->fd, 128);         /* the helper's connect() would wait for a place */
     c->source = watch_fd(c->fd, G_IO_IN, command_wanted, c);
     return true;
 }

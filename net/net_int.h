@@ -45,7 +45,8 @@ bool net_resolve(const char *host, const char *port, bool passive, bool dgram, N
 bool net_resolve_hostport(const char *text, bool passive, bool dgram, NetAddr *out, GError **err);
 bool net_addr_unix(const char *path, NetAddr *out, GError **err);
 int net_listen(const NetAddr *a, const char *what, GError **err);       /* -1 on failure; nonblocking */
-int net_connect_start(const NetAddr *a, const char *what, GError **err);/* blocking connect, then nonblocking */
+/* wait: returns connected; else connecting, and the descriptor becomes writable at the end. Nonblocking from then on. */
+int net_connect_start(const NetAddr *a, const char *what, bool wait, GError **err);
 /* "nginx, process 1234": who has a port of this host; NULL where /proc does not tell. Caller frees. */
 char *net_port_owner(bool udp, unsigned port);
 /* "addr.type", "addr.host", "addr.port", "addr.path", "addr.str" under a prefix ("addr", "local", "remote"). */

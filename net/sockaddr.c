@@ -77,11 +77,11 @@ int net_listen(const NetAddr *a, const char *what, GError **err)
     return fd;
 }
 
-int net_connect_start(const NetAddr *a, const char *what, GError **err)
+int net_connect_start(const NetAddr *a, const char *what, bool wait, GError **err)
 {
-    int fd = socket(a->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(a->family, SOCK_STREAM | SOCK_CLOEXEC | (wait ? 0 : SOCK_NONBLOCK), 0);
 
-    if (fd < 0 || connect(fd, (void *)a->sa, a->len)) {
+    if (fd < 0 || (connect(fd, (void *)a->sa, a->len) && (wait || errno != EINPROGRESS))) {
         int e = errno;
 
         if (fd >= 0)

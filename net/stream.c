@@ -21,7 +21,8 @@ typedef struct NetStream {
     NetAddr addr;
     char *what;                 /* for messages and info network */
     int listen_fd;
-    guint accept_source, retry_source;
+    guint accept_source, retry_source, connect_source;
+    int connecting;             /* descriptor while connect_source is set */
     unsigned reconnect_s;
 } NetStream;
 
@@ -50,15 +51,35 @@ static gboolean stream_accept(gint fd, GIOCondition c, gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
+static void stream_wait(NetStream *s);
+
+static gboolean stream_connected(gint fd, GIOCondition c, gpointer opaque)
+{
+    NetStream *s = opaque;
+    int e = 0;
+    socklen_t len = sizeof e;
+
+    s->connect_source = 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len) || e) {
+        close(fd);
+        stream_wait(s);
+    } else {
+        stream_attach(s, fd);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+/* Connecting may take minutes when nobody answers; the machine goes on meanwhile. */
 static gboolean stream_retry(gpointer opaque)
 {
     NetStream *s = opaque;
-    int fd = net_connect_start(&s->addr, s->what, NULL);
+    int fd = net_connect_start(&s->addr, s->what, false, NULL);
 
     if (fd < 0)
         return G_SOURCE_CONTINUE;
     s->retry_source = 0;
-    stream_attach(s, fd);
+    s->connecting = fd;
+    s->connect_source = watch_fd(fd, G_IO_OUT | G_IO_ERR | G_IO_HUP, stream_connected, s);
     return G_SOURCE_REMOVE;
 }
 
@@ -102,6 +123,10 @@ static void stream_destroy(void *opaque)
         g_source_remove(s->accept_source);
     if (s->retry_source)
         g_source_remove(s->retry_source);
+    if (s->connect_source) {
+        g_source_remove(s->connect_source);
+        close(s->connecting);
+    }
     if (s->listen_fd >= 0)
         close(s->listen_fd);
     g_free(s->what);
@@ -130,18 +155,20 @@ static NetPort *stream_open(const char *id, const char *what, const NetAddr *add
     s->reconnect_s = reconnect_s;
     s->listen_fd = -1;
     s->port = net_port_new("stream", id, &stream_ops, s);
-    if (fd < 0)
-        fd = server ? net_listen(addr, what, err) : net_connect_start(addr, what, reconnect_s ? NULL : err);
+    if (fd < 0 && (server || !reconnect_s))
+        fd = server ? net_listen(addr, what, err) : net_connect_start(addr, what, true, err);
     if (server)
         s->listen_fd = fd;
     if (fd < 0 && (server || !reconnect_s)) {
         net_port_free(s->port);
         return NULL;
     }
-    if (server || fd < 0)
+    if (server)
         stream_wait(s);
-    else
+    else if (fd >= 0)
         stream_attach(s, fd);
+    else if (stream_retry(s))           /* at once; from then on at each interval */
+        stream_wait(s);
     return s->port;
 }
 

@@ -314,6 +314,69 @@ static void isolated_network_takes_rules_and_may_die(void)
     g_assert_nonnull(strstr(err->message, "bogus"));
 }
 
+/* What was read before the card was full is delivered when it is ready, though nothing more comes. */
+static void stream_keeps_no_frame_behind_a_full_card(void)
+{
+    g_autofree char *text = NULL;
+    g_autoptr(OptList) o = NULL;
+    Sink sink = { false };
+    NetPort *n = net_port_new("test", "n", &sink_ops, &sink), *p;
+    uint8_t frame[64] = { 0, 0, 0, 60, 1 };
+    int pair[2];
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), ==, 0);
+    text = g_strdup_printf("socket,id=a,fd=%d", pair[0]);
+    o = optlist_parse(text, "type", NULL);
+    p = net_backend_new(o, NULL);
+    g_assert_true(net_port_plug(p, n, NULL));
+    for (int i = 0; i < 200; i++)
+        g_assert_cmpint(write(pair[1], frame, sizeof frame), ==, sizeof frame);
+    for (int i = 0; i < 1000; i++)
+        g_main_context_iteration(NULL, FALSE);
+    sink.ready = true;
+    net_port_ready(n);
+    for (int i = 0; i < 1000; i++)
+        g_main_context_iteration(NULL, FALSE);
+    g_assert_cmpuint(sink.got, ==, 200);
+    net_port_free(p);
+    net_port_free(n);
+    close(pair[1]);
+}
+
+/* Nobody there at first: the machine is made and goes on, and the link comes up with the peer. */
+static void stream_reconnects(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("quern-net-XXXXXX", NULL), *path = g_build_filename(dir, "s", NULL);
+    g_autofree char *text = g_strdup_printf("stream,id=a,addr.type=unix,addr.path=%s,reconnect=1", path);
+    g_autoptr(OptList) o = optlist_parse(text, "type", NULL);
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    Sink sink = { true };
+    NetPort *n = net_port_new("test", "n", &sink_ops, &sink), *p = net_backend_new(o, NULL);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0), peer;
+
+    g_assert_true(net_port_plug(p, n, NULL));
+    g_assert_false(net_port_link(n));
+    g_strlcpy(un.sun_path, path, sizeof un.sun_path);
+    g_assert_true(!bind(fd, (void *)&un, sizeof un) && !listen(fd, 1));
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 8000 && !net_port_link(n); i++) {
+            g_main_context_iteration(NULL, FALSE);
+            g_usleep(1000);
+        }
+        g_assert_true(net_port_link(n));
+        peer = accept(fd, NULL, NULL);
+        close(peer);
+        for (int i = 0; i < 1000 && net_port_link(n); i++)
+            g_main_context_iteration(NULL, FALSE);
+        g_assert_false(net_port_link(n));
+    }
+    net_port_free(p);
+    net_port_free(n);
+    close(fd);
+    g_unlink(path);
+    g_rmdir(dir);
+}
+
 static int listener(uint16_t *port)
 {
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -440,6 +503,8 @@ int main(int argc, char **argv)
     g_test_add_func("/net/isolated_network_takes_rules_and_may_die", isolated_network_takes_rules_and_may_die);
     g_test_add_func("/net/idle_user_network_lets_the_main_loop_sleep", idle_user_network_lets_the_main_loop_sleep);
     g_test_add_func("/net/socket_pair_carries_frames", socket_pair_carries_frames);
+    g_test_add_func("/net/stream_keeps_no_frame_behind_a_full_card", stream_keeps_no_frame_behind_a_full_card);
+    g_test_add_func("/net/stream_reconnects", stream_reconnects);
     g_test_add_func("/net/restricted_guest_does_not_reach_the_host", restricted_guest_does_not_reach_the_host);
     g_test_add_func("/net/taken_port_names_its_owner", taken_port_names_its_owner);
     g_test_add_func("/net/lying_stream_peer_is_disconnected", lying_stream_peer_is_disconnected);
