@@ -310,12 +310,28 @@ static bool plain_dest(const X86Insn *i)
     }
 }
 
+/* Those with implied operands that are worth knowing; 0xffff: anything. */
+static uint32_t implied_dest(const X86Insn *i)
+{
+    uint8_t op = i->opcode;
+
+    if ((i->map == MAP_1 && (op & 0xf0) == 0x70) || (i->map == MAP_0F && (op & 0xf0) == 0x80))
+        return 0;               /* conditional branches */
+    if (i->map == MAP_1 && op == 0x98)
+        return 1u << R_RAX;
+    if (i->map == MAP_1 && op == 0x99)
+        return 1u << R_RDX;
+    if (i->map == MAP_1 && (op == 0xf6 || op == 0xf7))
+        return 1u << R_RAX | 1u << R_RDX;
+    return 0xffff;
+}
+
 uint32_t fl_gpr_written(const TInsn *x)
 {
     const X86Insn *i = x->i;
 
     if (!plain_dest(i))
-        return 0xffff;
+        return implied_dest(i);
     if (x->row->cls & CL_R || !x->row->ops[0])
         return i->map == MAP_1 && i->opcode == 0xdf ? 1u << R_RAX : 0;
     switch (x86_opnds[x->row->ops[0]].kind) {

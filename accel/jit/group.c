@@ -15,11 +15,12 @@ enum { GROUP_SPAN = 512, STACK_SPAN = 1024 };
 typedef struct Cand {           /* a group in the making */
     Group g;
     bool live;                  /* its registers still are what they were */
+    unsigned conds;             /* branches before its first access */
 } Cand;
 
 typedef struct Plan {
     Tr *t;
-    unsigned n;
+    unsigned n, conds;
     int32_t delta[16];          /* a register's value minus that at the start of its epoch */
     Cand cand[2 * JIT_MAX_INSNS];
 } Plan;
@@ -48,7 +49,10 @@ static void kill_indexed(Plan *p, unsigned index)
 
 static int32_t span_of(const Group *g) { return g->base == R_RSP ? STACK_SPAN : GROUP_SPAN; }
 
-/* An access of size bytes at d on the scale of where's registers: into the youngest group it fits, or a new one. */
+/*
+ * An access of size bytes at d on the scale of where's registers: into the youngest group it fits, or a new one. Reads
+ * do not wait for the right to a write that a branch may pass by.
+ */
 static void add_access(Plan *p, unsigned k, const Group *where, int32_t disp, unsigned size, Access *a)
 {
     int32_t d = disp + (where->base < 16 ? p->delta[where->base] : 0), end = d + (int32_t)size;
@@ -60,7 +64,8 @@ static void add_access(Plan *p, unsigned k, const Group *where, int32_t disp, un
         Group *g = &p->cand[n].g;
 
         if (p->cand[n].live && g->base == where->base && g->index == where->index && g->scale == where->scale &&
-            MAX(g->hi, end) - MIN(g->lo, d) <= span_of(g)) {
+            MAX(g->hi, end) - MIN(g->lo, d) <= span_of(g) &&
+            (g->write || !where->write || p->cand[n].conds == p->conds || g->base == R_RSP)) {
             q = g;
             q->lo = MIN(q->lo, d);
             q->hi = MAX(q->hi, end);
@@ -68,6 +73,7 @@ static void add_access(Plan *p, unsigned k, const Group *where, int32_t disp, un
     }
     if (!q) {
         p->cand[p->n].live = true;
+        p->cand[p->n].conds = p->conds;
         q = &p->cand[p->n++].g;
         *q = (Group) { .base = where->base, .index = where->index, .scale = where->scale, .lo = d, .hi = end, .first = k,
                        .first_pos = d, .first_disp = disp };
@@ -164,6 +170,7 @@ static void plan_insn(Plan *p, unsigned k)
     } else {
         kill_regs(p, fl_gpr_written(x));
     }
+    p->conds += x->row->cls & CL_BR && x->row->cls & CL_COND;
 }
 
 /* Candidates with more than one access become the block's groups, as far as there is room. */

@@ -50,6 +50,8 @@ void mem_address(Tr *t, unsigned base, unsigned index, unsigned scale, int32_t d
     t->s1_group = m.index == S1 ? -1 : t->s1_group;
     if (m.base == H_NONE && m.index == H_NONE)
         e_mov_i(e, s, w ? (uint64_t)(int64_t)disp : (uint32_t)disp);
+    else if (m.index == H_NONE && !m.disp && m.base == s && w)
+        return;
     else if (m.index == H_NONE && !m.disp)
         e_mov(e, w, s, m.base);
     else
