@@ -79,6 +79,7 @@ static char *hook_title(void *opaque)
                            m->accel ? m->accel->name : "", speed->text);
 }
 
+static const char *hook_name(void *opaque) { return ((Machine *)opaque)->name; }
 static void hook_powerdown(void *opaque) { machine_request_powerdown(opaque); }
 static void hook_reset(void *opaque) { machine_request_reset(opaque, CAUSE_HOST_UI); }
 static bool hook_running(void *opaque) { return ((Machine *)opaque)->state == RUN_RUNNING; }
@@ -280,8 +281,8 @@ bool services_new(Services *s, Cli *cli, Machine *m, GError **err)
 {
     ChardevHooks ch = { .quit = hook_quit, .sync_disks = hook_sync, .created = hook_chr_created,
                         .removed = hook_chr_removed, .opaque = m };
-    UiHooks uh = { .title = hook_title, .quit = hook_quit, .powerdown = hook_powerdown, .reset = hook_reset,
-                   .pause = hook_pause, .running = hook_running, .opaque = m };
+    UiHooks uh = { .title = hook_title, .name = hook_name, .quit = hook_quit, .powerdown = hook_powerdown,
+                   .reset = hook_reset, .pause = hook_pause, .running = hook_running, .opaque = m };
 
     s->m = m;
     s->netports = g_ptr_array_new();

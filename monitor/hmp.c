@@ -238,6 +238,7 @@ typedef struct HmpSession {
     Readline *rl;
     int cpu;
     bool greeted, open, mux;
+    const char *then;           /* the command the next line is the argument of, or NULL */
 } HmpSession;
 
 static void session_echo(void *opaque, const char *text, size_t len)
@@ -263,8 +264,13 @@ static void session_line(void *opaque, const char *line)
 {
     HmpSession *s = opaque;
     Hmp h = { .m = s->m, .out = g_string_new(NULL), .cpu = s->cpu, .history = readline_history(s->rl) };
+    g_autofree char *answered = s->then ? g_strdup_printf("%s %s", s->then, line) : NULL;
 
-    run_line(&h, line);
+    if (!answered || *line)
+        run_line(&h, answered ? answered : line);
+    s->then = h.then;
+    if (h.question)
+        readline_ask(s->rl, h.question);
     s->cpu = h.cpu;
     if (h.out->len && h.out->str[h.out->len - 1] != '\n')
         g_string_append_c(h.out, '\n');

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-HmpFn hmp_screendump, hmp_sendkey, hmp_mouse_move, hmp_mouse_button, hmp_mouse_set, hmp_set_password,
+HmpFn hmp_change_vnc, hmp_screendump, hmp_sendkey, hmp_mouse_move, hmp_mouse_button, hmp_mouse_set, hmp_set_password,
       hmp_info_mice, hmp_info_vnc, hmp_info_chardev, hmp_chardev_add, hmp_chardev_remove, hmp_ringbuf_read,
       hmp_ringbuf_write;
 
@@ -73,6 +73,21 @@ void hmp_set_password(Hmp *h, int argc, char **argv)
         hmp_printf(h, "set_password vnc PASSWORD\n");
     else if (ui_of(h) && !display_vnc_set_password(ui_of(h), argv[argc - 1], &err))
         hmp_error(h, err);
+}
+
+/* "change vnc password [PASSWORD]": without it, it is asked for. */
+void hmp_change_vnc(Hmp *h, int argc, char **argv)
+{
+    GError *err = NULL;
+
+    if (argc < 3 || strcmp(argv[2], "password") != 0 || !ui_of(h)) {
+        hmp_printf(h, "change vnc password [PASSWORD]\n");
+    } else if (argc == 3 && h->history) {
+        h->question = "Password: ";
+        h->then = "change vnc password";
+    } else if (!display_vnc_set_password(ui_of(h), argc > 3 ? argv[3] : "", &err)) {
+        hmp_error(h, err);
+    }
 }
 
 void hmp_info_vnc(Hmp *h, int argc, char **argv)

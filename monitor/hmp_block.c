@@ -4,7 +4,7 @@
 #include "block/block.h"
 #include "block/image.h"
 
-HmpFn hmp_info_block, hmp_info_blockstats, hmp_eject, hmp_change, hmp_drive_add, hmp_drive_del;
+HmpFn hmp_change_vnc, hmp_info_block, hmp_info_blockstats, hmp_eject, hmp_change, hmp_drive_add, hmp_drive_del;
 
 static BlockGraph *graph_of(Hmp *h) { return machine_service(h->m, "block"); }
 
@@ -107,11 +107,16 @@ void hmp_drive_del(Hmp *h, int argc, char **argv)
 
 void hmp_change(Hmp *h, int argc, char **argv)
 {
-    BlockDev *d = argc > 2 ? drive_named(h, argv[1]) : NULL;
+    BlockDev *d = NULL;
     GError *err = NULL;
 
+    if (argc > 1 && strcmp(argv[1], "vnc") == 0) {
+        hmp_change_vnc(h, argc, argv);
+        return;
+    }
+    d = argc > 2 ? drive_named(h, argv[1]) : NULL;
     if (argc <= 2)
-        hmp_printf(h, "change DRIVE FILE [FORMAT]\n");
+        hmp_printf(h, "change DRIVE FILE [FORMAT], change vnc password [PASSWORD]\n");
     else if (d && !block_dev_change_medium(d, argv[2], argc > 3 ? argv[3] : NULL, &err))
         hmp_error(h, err);
 }

@@ -19,6 +19,8 @@ typedef struct Hmp {
     int cpu;                    /* of "cpu N" */
     const char *format;         /* "/10xw" after x, xp, p, i, o: without the slash; or "" */
     GPtrArray *history;         /* char *, of the session; NULL when there is none */
+    const char *question;       /* set by a command: asks for a line that is not shown; it comes back as */
+    const char *then;           /* this command's last argument. Static strings */
 } Hmp;
 
 typedef void HmpFn(Hmp *h, int argc, char **argv);
@@ -45,6 +47,8 @@ Readline *readline_new(const char *prompt, const ReadlineOps *ops, void *opaque)
 void readline_free(Readline *r);
 void readline_feed(Readline *r, uint8_t c);
 void readline_show(Readline *r);        /* prompt and what is typed so far */
+/* The next line answers question: not shown while typed, not in the history. question stays the caller's. */
+void readline_ask(Readline *r, const char *question);
 GPtrArray *readline_history(Readline *r);
 
 #endif

@@ -8,6 +8,7 @@ typedef enum { IN_TEXT, IN_ESC, IN_CSI } InputState;
 
 struct Readline {
     char *prompt;
+    const char *question;       /* the next line is its answer: not shown, not remembered; or NULL */
     ReadlineOps ops;
     void *opaque;
     GString *line;
@@ -46,7 +47,8 @@ GPtrArray *readline_history(Readline *r)
 
 static void echo(Readline *r, const char *s)
 {
-    r->ops.echo(r->opaque, s, strlen(s));
+    if (!r->question)
+        r->ops.echo(r->opaque, s, strlen(s));
 }
 
 /* Redraws from the cursor to the end of line and puts the cursor back. */
@@ -63,9 +65,18 @@ static void redraw_tail(Readline *r)
     }
 }
 
+void readline_ask(Readline *r, const char *question)
+{
+    r->question = question;
+}
+
 void readline_show(Readline *r)
 {
-    echo(r, r->prompt);
+    const char *prompt = r->question ? r->question : r->prompt;
+
+    r->ops.echo(r->opaque, prompt, strlen(prompt));
+    if (r->question)
+        return;
     r->ops.echo(r->opaque, r->line->str, r->at);
     if (r->at < r->line->len)
         redraw_tail(r);
@@ -107,7 +118,7 @@ static void recall(Readline *r, int which)
 {
     const char *s;
 
-    if (which < 0 || which > (int)r->history->len)
+    if (which < 0 || which > (int)r->history->len || r->question)
         return;
     r->recall = which;
     s = which < (int)r->history->len ? g_ptr_array_index(r->history, which) : "";
@@ -150,7 +161,8 @@ static void complete(Readline *r)
 
     if (r->at && r->line->str[r->at - 1] == ' ')
         have = 0;
-    r->ops.complete(r->opaque, head, words);
+    if (!r->question)
+        r->ops.complete(r->opaque, head, words);
     if (!words->len)
         return;
     common = common_length(words);
@@ -173,11 +185,13 @@ static void complete(Readline *r)
 static void enter(Readline *r)
 {
     g_autofree char *line = g_strdup(r->line->str);
+    bool answer = r->question;
 
+    r->question = NULL;
     echo(r, "\r\n");
     g_string_truncate(r->line, 0);
     r->at = 0;
-    if (*g_strstrip(line) && (!r->history->len ||
+    if (!answer && *g_strstrip(line) && (!r->history->len ||
         strcmp(g_ptr_array_index(r->history, r->history->len - 1), line))) {
         g_ptr_array_add(r->history, g_strdup(line));
         if (r->history->len > HISTORY_MAX)

@@ -11,6 +11,7 @@
 typedef struct UiHooks {
     /* "NAME - running - jit 1.2 GIPS": guest name, run state, engine and speed. Caller frees. */
     char *(*title)(void *opaque);
+    const char *(*name)(void *opaque);          /* of the guest; NULL: it has none */
     void (*quit)(void *opaque);                 /* the user wants the process to end */
     void (*powerdown)(void *opaque);            /* press the guest's power button */
     void (*reset)(void *opaque);

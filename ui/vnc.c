@@ -250,6 +250,7 @@ static const DisplayOps vnc_ops = {
 
 static bool make_screen(VncServer *v, GError **err)
 {
+    const char *name = NULL;
     rfbScreenInfoPtr s;
 
     rfbLogEnable(0);
@@ -258,7 +259,10 @@ static bool make_screen(VncServer *v, GError **err)
         return err_set(err, "libvncserver cannot make a screen");
     s->frameBuffer = (char *)v->pixels;
     s->screenData = v;
-    s->desktopName = "quern";
+    if (v->ui->hooks.name)
+        name = v->ui->hooks.name(v->ui->hooks.opaque);
+    v->name = name ? g_strdup_printf("%s - quern", name) : g_strdup("quern");
+    s->desktopName = v->name;
     s->serverFormat.redShift = 16;
     s->serverFormat.greenShift = 8;
     s->serverFormat.blueShift = 0;
@@ -285,6 +289,7 @@ static void free_bare(VncServer *v)
 {
     g_ptr_array_unref(v->viewers);
     g_mutex_clear(&v->lock);
+    g_free(v->name);
     g_free(v);
 }
 

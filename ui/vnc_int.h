@@ -37,6 +37,7 @@ struct VncServer {
     _Atomic int leds;           /* rfbKeyboardMask* of the lock lights */
     bool dirty;                 /* main thread: clients have something to send since the last tick */
     GMutex lock;                /* guards what follows: touched by client threads */
+    char *name;                 /* what viewers write above their window */
     char password[9];           /* empty: locked */
     GPtrArray *viewers;         /* of VncClient * */
     GQueue events;              /* of VncEvent */
