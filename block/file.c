@@ -314,6 +314,8 @@ static bool file_truncate(BlockNode *n, uint64_t size, const char *prealloc, GEr
 
     if (!f->regular)
         return size <= old ? true : err_set(err, "Cannot grow device files");
+    if (g_str_equal(prealloc, "metadata"))
+        return err_set(err, "Unsupported preallocation mode: metadata");
     if (g_str_equal(prealloc, "falloc") && size > old) {
         int e = posix_fallocate(f->fd, old, size - old);
         if (e) {

@@ -99,6 +99,7 @@ static int close_ok(Img *m, BlockNode *n, int code)
 /* ---- resize ---- */
 int img_resize(Img *m, int argc, char **argv)
 {
+    static const char *const modes[] = { "off", "metadata", "falloc", "full", NULL };
     const char *fmt = NULL, *prealloc = "off";
     bool shrink = false;
     uint64_t arg, size, old;
@@ -117,6 +118,8 @@ int img_resize(Img *m, int argc, char **argv)
         return code;
     if (optind != argc - 1)
         return img_fail(m, "Expecting image file name and size"), img_bad_usage(m);
+    if (!g_strv_contains(modes, prealloc))
+        return img_fail(m, "Invalid preallocation mode '%s': use off, metadata, falloc or full", prealloc);
     char sign = *text == '+' || *text == '-' ? *text++ : 0;
     if (!block_parse_size(text, &arg, &err))
         return img_error(m, err);
@@ -125,11 +128,12 @@ int img_resize(Img *m, int argc, char **argv)
         return 1;
     old = block_node_size(n);
     size = sign == '+' ? old + arg : sign == '-' ? old - MIN(arg, old) : arg;
-    if (sign != 0 && (sign == '-' ? arg >= old : arg == 0)) {
-        block_node_unref(n);
-        return img_fail(m, "New image size must be positive");
-    }
     size = (size + 511) & ~511ULL;
+    bool odd = size <= old && strcmp(prealloc, "off");
+    if (!size || odd) {
+        block_node_unref(n);
+        return img_fail(m, odd && size ? "Preallocation can only be used for growing images" : "New image size must be positive");
+    }
     if (size < old && !shrink) {
         block_node_unref(n);
         img_fail(m, "Use the --shrink option to perform a shrink operation.");
