@@ -45,6 +45,8 @@ typedef struct BlockDriver {
     bool (*check)(BlockNode *n, unsigned fix, BlockCheck *res, GError **err);
     /* Where [off, off+bytes) lies as one run of n->file; false: use read()/write(). Never blocks long. */
     bool (*resolve)(BlockNode *n, uint64_t *off, uint64_t bytes, bool write);
+    /* Requests take no time: they run where they are submitted, not on a worker. NULL: false. */
+    bool (*at_once)(const BlockNode *n);
     const BlockCreateOption *create_options;
     bool (*create)(BlockGraph *g, const char *filename, GHashTable *opts, GString *shown, GError **err);
     bool (*measure)(GHashTable *opts, BlockNode *src, uint64_t size, BlockMeasure *m, GError **err);

@@ -215,6 +215,8 @@ static void start(BlockReq *r)
         block_req_done(r, -EINVAL);
     else if (r->type != REQ_READ && r->type != REQ_FLUSH && r->node->read_only)
         block_req_done(r, -EROFS);
+    else if (r->node->drv->at_once && r->node->drv->at_once(r->node))
+        block_req_done(r, run(r));
     else if (!block_aio_submit(r))
         block_pool_push(block_graph_pool(dev->graph), job, r);
 }

@@ -45,6 +45,8 @@ static int null_write(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v, un
 static int null_zeroes(BlockNode *n, uint64_t off, uint64_t bytes, unsigned flags) { return null_wait(n); }
 static int null_flush(BlockNode *n) { return null_wait(n); }
 
+static bool null_at_once(const BlockNode *n) { return !((NullNode *)n->priv)->latency_ns; }
+
 static int null_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *st)
 {
     bool zero = ((NullNode *)n->priv)->read_zeroes;
@@ -55,7 +57,8 @@ static int null_status(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *
 
 #define NULL_OPS                                                                    \
     .kind = DRV_PROTOCOL, .open = null_open, .close = null_close, .read = null_read, \
-    .write = null_write, .write_zeroes = null_zeroes, .flush = null_flush, .status = null_status
+    .write = null_write, .write_zeroes = null_zeroes, .flush = null_flush, .status = null_status, \
+    .at_once = null_at_once
 
 const BlockDriver block_drv_null_co = { .name = "null-co", NULL_OPS };
 const BlockDriver block_drv_null_aio = { .name = "null-aio", NULL_OPS };

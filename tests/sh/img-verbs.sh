@@ -64,6 +64,8 @@ cp base.qcow2 r.qcow2; cp src.raw r.raw; truncate -s 20M r.raw
 $Q resize r.qcow2 +12M >out.txt; grep -qx "Image resized." out.txt && ok "resize grows" || nok "resize grows"
 check "grown content" qemu-img compare -q -F raw r.qcow2 r.raw
 $Q resize r.qcow2 4M >/dev/null 2>out.txt; [ $? = 1 ] && grep -q -- "--shrink" out.txt && ok "shrinking needs --shrink" || nok "shrinking needs --shrink"
+$Q resize --shrink --preallocation=falloc r.qcow2 1M >/dev/null 2>out.txt; [ $? = 1 ] && grep -q growing out.txt && ok "preallocation only grows" || nok "preallocation only grows"
+check "resize by nothing" $Q resize r.qcow2 +0
 check "resize --shrink" $Q resize --shrink r.qcow2 4M
 truncate -s 4M r.raw; check "shrunk content" qemu-img compare -q -F raw r.qcow2 r.raw
 check "clean after resize" qemu-img check -q r.qcow2
