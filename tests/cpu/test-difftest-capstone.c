@@ -156,6 +156,13 @@ static char *compare(const DtCase *k, const DtResult *h, const DtResult *q, cons
     return g_string_free(s, s->len == 0);
 }
 
+static bool differs(const DtCase *k, const DtResult *h, const DtResult *q, const uint8_t *pool)
+{
+    g_autofree char *text = compare(k, h, q, pool);
+
+    return text;
+}
+
 /* ---- reducing and reporting ---- */
 
 static char *run_one(Run *r, const DtCase *k)
@@ -277,6 +284,9 @@ static void run_batch(Run *r, uint64_t first, unsigned count)
         memset(q, 0, sizeof *q);
         dt_engine_run(r->engine, &k[i], q, dt_gen_pool(r->gen));
         text = compare(&k[i], &h[i], q, dt_gen_pool(r->gen));
+        /* AMD's x87 pointers are lost when the host's kernel switches tasks in mid-sequence: ask the host again. */
+        if (text && dt_host_run(&k[i], &h[i], 1, dt_gen_pool(r->gen), &died) && !differs(&k[i], &h[i], q, dt_gen_pool(r->gen)))
+            g_clear_pointer(&text, g_free);
         if (r->verbose) {
             printf("# case %" PRIu64 "%s at %" PRIx64 "\n", first + i, k[i].compat ? " (32-bit)" : "", k[i].in.rip);
             print_code(&k[i]);
