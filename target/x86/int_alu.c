@@ -30,15 +30,6 @@ static inline uint64_t fn_not(uint64_t a, uint64_t b, unsigned k) { return ~a; }
 #define FLAGS_neg(bits, a, b, r) lf_arith(c, S_(bits, r), lf_sub_carries(0, a, r), bits)
 #define FLAGS_not(bits, a, b, r) ((void)0)
 
-#define RD8(n) x86_gpr_rd8(c, i, n)
-#define RD16(n) x86_gpr_rd16(c, n)
-#define RD32(n) x86_gpr_rd32(c, n)
-#define RD64(n) x86_gpr_rd64(c, n)
-#define WR8(n, v) x86_gpr_wr8(c, i, n, v)
-#define WR16(n, v) x86_gpr_wr16(c, n, v)
-#define WR32(n, v) x86_gpr_wr32(c, n, v)
-#define WR64(n, v) x86_gpr_wr64(c, n, v)
-
 /* Destination in a register or memory, second operand SRC. */
 #define ALU_DEST(name, form, bits, SRC)                                                     \
     static void name##form##bits##_r(X86Cpu *c, const X86Insn *i)                           \

@@ -29,22 +29,7 @@ void x86_branch(X86Cpu *c, const X86Insn *i, uint64_t target)
             c->rip = near_target(c, i, c->rip + i->imm);                                    \
     }                                                                                       \
     BODY1(j##cc, j##cc);
-CC(0, o)
-CC(1, no)
-CC(2, b)
-CC(3, ae)
-CC(4, e)
-CC(5, ne)
-CC(6, be)
-CC(7, a)
-CC(8, s)
-CC(9, ns)
-CC(10, p)
-CC(11, np)
-CC(12, l)
-CC(13, ge)
-CC(14, le)
-CC(15, g)
+X86_CONDITIONS(CC)
 
 static void jmp_j(X86Cpu *c, const X86Insn *i) { c->rip = near_target(c, i, c->rip + i->imm); }
 static void jmp_e(X86Cpu *c, const X86Insn *i) { c->rip = near_target(c, i, x86_rd_e(c, i)); }

@@ -7,6 +7,21 @@
 #include "target/x86/flags.h"
 #include "target/x86/operand.h"
 
+/* General register n of the current instruction, by size; and its twin that writes. */
+#define RD8(n) x86_gpr_rd8(c, i, n)
+#define RD16(n) x86_gpr_rd16(c, n)
+#define RD32(n) x86_gpr_rd32(c, n)
+#define RD64(n) x86_gpr_rd64(c, n)
+#define WR8(n, v) x86_gpr_wr8(c, i, n, v)
+#define WR16(n, v) x86_gpr_wr16(c, n, v)
+#define WR32(n, v) x86_gpr_wr32(c, n, v)
+#define WR64(n, v) x86_gpr_wr64(c, n, v)
+
+/* CC(number, suffix) for each condition of Jcc, SETcc and CMOVcc. */
+#define X86_CONDITIONS(CC) \
+    CC(0, o) CC(1, no) CC(2, b) CC(3, ae) CC(4, e) CC(5, ne) CC(6, be) CC(7, a) \
+    CC(8, s) CC(9, ns) CC(10, p) CC(11, np) CC(12, l) CC(13, ge) CC(14, le) CC(15, g)
+
 /* New value from old value a and operand b; carry is CF before the instruction. */
 typedef uint64_t RmwFn(uint64_t a, uint64_t b, unsigned carry);
 

@@ -5,15 +5,6 @@
 
 #include <sys/random.h>
 
-#define RD8(n) x86_gpr_rd8(c, i, n)
-#define RD16(n) x86_gpr_rd16(c, n)
-#define RD32(n) x86_gpr_rd32(c, n)
-#define RD64(n) x86_gpr_rd64(c, n)
-#define WR8(n, v) x86_gpr_wr8(c, i, n, v)
-#define WR16(n, v) x86_gpr_wr16(c, n, v)
-#define WR32(n, v) x86_gpr_wr32(c, n, v)
-#define WR64(n, v) x86_gpr_wr64(c, n, v)
-
 #define MOVES(bits)                                                                         \
     static void mov_eg##bits##_r(X86Cpu *c, const X86Insn *i) { WR##bits(i->rm, RD##bits(i->reg)); } \
     static void mov_eg##bits##_m(X86Cpu *c, const X86Insn *i)                               \
@@ -88,22 +79,7 @@ BODY1(xchg_ax, xchg_ax);
     static void set_##cc(X86Cpu *c, const X86Insn *i) { x86_wr_e(c, i, x86_cond(c, n)); }    \
     BODY1(cmov##cc, cmov##cc);                                                              \
     BODY1(set##cc, set_##cc);
-CC(0, o)
-CC(1, no)
-CC(2, b)
-CC(3, ae)
-CC(4, e)
-CC(5, ne)
-CC(6, be)
-CC(7, a)
-CC(8, s)
-CC(9, ns)
-CC(10, p)
-CC(11, np)
-CC(12, l)
-CC(13, ge)
-CC(14, le)
-CC(15, g)
+X86_CONDITIONS(CC)
 
 /* CBW, CWDE, CDQE and CWD, CDQ, CQO. */
 static void cbw(X86Cpu *c, const X86Insn *i)

@@ -364,17 +364,25 @@ static Fp addsub(FpStatus *st, const FpFormat *f, Fp a, Fp b, bool flip)
 Fp fp_add(FpStatus *st, const FpFormat *f, Fp a, Fp b) { return addsub(st, f, a, b, false); }
 Fp fp_sub(FpStatus *st, const FpFormat *f, Fp a, Fp b) { return addsub(st, f, a, b, true); }
 
+/* Operands of a product or quotient, before their classes are looked at. False: there is a NaN. */
+static inline bool factors(FpStatus *st, Fp *a, Fp *b)
+{
+    st->up = false;
+    if (fp_is_nan(*a) || fp_is_nan(*b))
+        return false;
+    if (st->daz) {
+        *a = fp_operand(st, *a);
+        *b = fp_operand(st, *b);
+    }
+    return true;
+}
+
 Fp fp_mul(FpStatus *st, const FpFormat *f, Fp a, Fp b)
 {
     bool s = a.s ^ b.s;
 
-    st->up = false;
-    if (fp_is_nan(a) || fp_is_nan(b))
+    if (!factors(st, &a, &b))
         return fp_nan2(st, a, b);
-    if (st->daz) {
-        a = fp_operand(st, a);
-        b = fp_operand(st, b);
-    }
     if ((a.cls == FPC_INF && b.cls == FPC_ZERO) || (a.cls == FPC_ZERO && b.cls == FPC_INF))
         return invalid(st);
     a = fp_operand(st, a);
@@ -393,13 +401,8 @@ Fp fp_div(FpStatus *st, const FpFormat *f, Fp a, Fp b)
     uint64_t q, r, x;
     U128 n;
 
-    st->up = false;
-    if (fp_is_nan(a) || fp_is_nan(b))
+    if (!factors(st, &a, &b))
         return fp_nan2(st, a, b);
-    if (st->daz) {
-        a = fp_operand(st, a);
-        b = fp_operand(st, b);
-    }
     if ((a.cls == FPC_INF && b.cls == FPC_INF) || (a.cls == FPC_ZERO && b.cls == FPC_ZERO))
         return invalid(st);
     if (b.cls == FPC_ZERO && a.cls == FPC_NORMAL) {

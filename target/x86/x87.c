@@ -6,6 +6,7 @@
  */
 #include "target/x86/x87_int.h"
 #include "target/x86/flags.h"
+#include "target/x86/operand.h"
 #include "target/x86/vec_int.h"
 
 void x87_mmx_pending(X86Cpu *c)
@@ -143,26 +144,17 @@ static void arith_memory(X86Cpu *c, const X86Insn *i, Fp b)
     }
 }
 
-static void op_farith_m32(X86Cpu *c, const X86Insn *i)
-{
-    x87_wait(c);
-    arith_memory(c, i, fp_from_f32(x86_ld32(c, x86_ea(c, i, 4, false))));
-}
-static void op_farith_m64(X86Cpu *c, const X86Insn *i)
-{
-    x87_wait(c);
-    arith_memory(c, i, fp_from_f64(x86_ld64(c, x86_ea(c, i, 8, false))));
-}
-static void op_farith_i16(X86Cpu *c, const X86Insn *i)
-{
-    x87_wait(c);
-    arith_memory(c, i, fp_from_i64((int16_t)x86_ld16(c, x86_ea(c, i, 2, false))));
-}
-static void op_farith_i32(X86Cpu *c, const X86Insn *i)
-{
-    x87_wait(c);
-    arith_memory(c, i, fp_from_i64((int32_t)x86_ld32(c, x86_ea(c, i, 4, false))));
-}
+/* The memory operand, once a pending exception was raised. */
+static inline Fp load_f32(X86Cpu *c, const X86Insn *i) { x87_wait(c); return fp_from_f32(x86_ld32(c, x86_ea(c, i, 4, false))); }
+static inline Fp load_f64(X86Cpu *c, const X86Insn *i) { x87_wait(c); return fp_from_f64(x86_ld64(c, x86_ea(c, i, 8, false))); }
+static inline Fp load_i16(X86Cpu *c, const X86Insn *i) { x87_wait(c); return fp_from_i64((int16_t)x86_ld16(c, x86_ea(c, i, 2, false))); }
+static inline Fp load_i32(X86Cpu *c, const X86Insn *i) { x87_wait(c); return fp_from_i64((int32_t)x86_ld32(c, x86_ea(c, i, 4, false))); }
+static inline Fp load_i64(X86Cpu *c, const X86Insn *i) { x87_wait(c); return fp_from_i64(x86_ld64(c, x86_ea(c, i, 8, false))); }
+
+static void op_farith_m32(X86Cpu *c, const X86Insn *i) { arith_memory(c, i, load_f32(c, i)); }
+static void op_farith_m64(X86Cpu *c, const X86Insn *i) { arith_memory(c, i, load_f64(c, i)); }
+static void op_farith_i16(X86Cpu *c, const X86Insn *i) { arith_memory(c, i, load_i16(c, i)); }
+static void op_farith_i32(X86Cpu *c, const X86Insn *i) { arith_memory(c, i, load_i32(c, i)); }
 static void op_farith_st0(X86Cpu *c, const X86Insn *i)
 {
     x87_wait(c);
@@ -242,37 +234,22 @@ static void op_fcomi(X86Cpu *c, const X86Insn *i)
 BODY1(fcomi, op_fcomi);
 
 /* Loads. */
-static void push_fp(X86Cpu *c, FpStatus *st, Fp v)
+static void push_fp(X86Cpu *c, const X86Insn *i, Fp v)
 {
+    FpStatus st = x87_status(c);
+
+    x87_note(c, i);
     if (!x87_empty(c, 7)) {
         x87_push(c, x87_indefinite());
         return;
     }
-    st->prec = 64;              /* loads are never rounded by the precision control */
-    v = fp_convert(st, &fp_x80, v);
-    if (finish(c, st, FPX_I))   /* an unmasked denormal is loaded all the same */
+    st.prec = 64;               /* loads are never rounded by the precision control */
+    v = fp_convert(&st, &fp_x80, v);
+    if (finish(c, &st, FPX_I))   /* an unmasked denormal is loaded all the same */
         x87_push(c, fp_to_x80(v));
 }
-static void op_fld_m32(X86Cpu *c, const X86Insn *i)
-{
-    FpStatus st = x87_status(c);
-    uint32_t v;
-
-    x87_wait(c);
-    v = x86_ld32(c, x86_ea(c, i, 4, false));
-    x87_note(c, i);
-    push_fp(c, &st, fp_from_f32(v));
-}
-static void op_fld_m64(X86Cpu *c, const X86Insn *i)
-{
-    FpStatus st = x87_status(c);
-    uint64_t v;
-
-    x87_wait(c);
-    v = x86_ld64(c, x86_ea(c, i, 8, false));
-    x87_note(c, i);
-    push_fp(c, &st, fp_from_f64(v));
-}
+static void op_fld_m32(X86Cpu *c, const X86Insn *i) { push_fp(c, i, load_f32(c, i)); }
+static void op_fld_m64(X86Cpu *c, const X86Insn *i) { push_fp(c, i, load_f64(c, i)); }
 static void op_fld_m80(X86Cpu *c, const X86Insn *i)
 {
     uint8_t b[10];
@@ -282,26 +259,14 @@ static void op_fld_m80(X86Cpu *c, const X86Insn *i)
     x87_note(c, i);
     x87_push(c, (X86Fp80) { .mant = ld64_le(b), .se = ld16_le(b + 8) });
 }
-static void push_int(X86Cpu *c, const X86Insn *i, int64_t v)
+static void push_int(X86Cpu *c, const X86Insn *i, Fp v)
 {
     x87_note(c, i);
-    x87_push(c, fp_to_x80(fp_from_i64(v)));
+    x87_push(c, fp_to_x80(v));
 }
-static void op_fild_i16(X86Cpu *c, const X86Insn *i)
-{
-    x87_wait(c);
-    push_int(c, i, (int16_t)x86_ld16(c, x86_ea(c, i, 2, false)));
-}
-static void op_fild_i32(X86Cpu *c, const X86Insn *i)
-{
-    x87_wait(c);
-    push_int(c, i, (int32_t)x86_ld32(c, x86_ea(c, i, 4, false)));
-}
-static void op_fild_i64(X86Cpu *c, const X86Insn *i)
-{
-    x87_wait(c);
-    push_int(c, i, x86_ld64(c, x86_ea(c, i, 8, false)));
-}
+static void op_fild_i16(X86Cpu *c, const X86Insn *i) { push_int(c, i, load_i16(c, i)); }
+static void op_fild_i32(X86Cpu *c, const X86Insn *i) { push_int(c, i, load_i32(c, i)); }
+static void op_fild_i64(X86Cpu *c, const X86Insn *i) { push_int(c, i, load_i64(c, i)); }
 static void op_fld_sti(X86Cpu *c, const X86Insn *i)
 {
     x87_wait(c);
@@ -475,12 +440,7 @@ static void store_int(X86Cpu *c, const X86Insn *i, unsigned size, bool trunc, bo
         if (!x87_finish(c, &st))
             return;
     }
-    if (size == 2)
-        x86_st16(c, va, v);
-    else if (size == 4)
-        x86_st32(c, va, v);
-    else
-        x86_st64(c, va, v);
+    x86_st(c, va, size, v);
     if (pop)
         x87_pop(c);
 }
