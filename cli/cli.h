@@ -75,6 +75,7 @@ bool services_new(Services *s, Cli *cli, Machine *m, GError **err) MUST_CHECK;
 bool services_filters(Services *s, Cli *cli, GError **err) MUST_CHECK;
 bool services_displays(Services *s, Cli *cli, GError **err) MUST_CHECK;
 bool services_monitors(Services *s, Cli *cli, GError **err) MUST_CHECK;
+bool services_gdb(Services *s, Cli *cli, GError **err) MUST_CHECK;      /* once the processors are there */
 void services_free(Services *s);
 /* Network: -netdev, -nic, -net; fills cfg.nics. */
 bool net_options(Services *s, Cli *cli, GError **err) MUST_CHECK;

@@ -546,7 +546,7 @@ bool opt_gdb(Cli *cli, const char *arg, GError **err)
     return true;
 }
 
-bool opt_gdb_default(Cli *cli, const char *arg, GError **err) { return opt_gdb(cli, "tcp::1234", err); }
+bool opt_gdb_default(Cli *cli, const char *arg, GError **err) { return opt_gdb(cli, "tcp:localhost:1234", err); }
 
 /* --- logs and information --- */
 

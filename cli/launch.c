@@ -251,6 +251,8 @@ static bool start(Cli *cli, Machine *m, Services *s, GError **err)
     machine_reset(m, CAUSE_NONE);
     if (!services_displays(s, cli, err))
         return false;
+    if (!services_gdb(s, cli, err))
+        return false;
     if (cli->loadvm && !machine_load(m, cli->loadvm, err))
         return err_prefix(err, "-loadvm %s", cli->loadvm);
     if (cli->pidfile && !write_pidfile(cli->pidfile, err))

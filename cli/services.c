@@ -4,6 +4,7 @@
 #include "block/block.h"
 #include "chardev/chardev.h"
 #include "hw/core/objects.h"
+#include "monitor/gdb.h"
 #include "monitor/monitor.h"
 #include "net/net.h"
 #include "softmmu/accel.h"
@@ -247,8 +248,6 @@ static bool refuse_missing(Cli *cli, GError **err)
         return err_set(err, "-incoming: migration is not available; use -loadvm FILE");
     if (cli->fsdevs->len || cli->virtfs->len)
         return err_set(err, "sharing folders (-virtfs, -fsdev) is not available");
-    if (cli->gdb)
-        return err_set(err, "-gdb, -s: no gdb server is available; the monitor's info registers, x and xp show the guest");
     if (cli->tpmdevs->len)
         return err_set(err, "-tpmdev: no TPM is available");
     for (unsigned i = 0; i < cli->no_effect->len; i++)
@@ -391,6 +390,19 @@ bool services_monitors(Services *s, Cli *cli, GError **err)
             return err_prefix(err, "-debugcon");
     }
     return true;
+}
+
+/* A port for a debugger is one we listen on, without waiting. */
+bool services_gdb(Services *s, Cli *cli, GError **err)
+{
+    bool net = cli->gdb && (g_str_has_prefix(cli->gdb, "tcp:") || g_str_has_prefix(cli->gdb, "unix:"));
+    bool plain = net && !strstr(cli->gdb, "server");
+    g_autofree char *spec = g_strconcat(cli->gdb ? cli->gdb : "none", plain ? g_str_has_prefix(cli->gdb, "tcp:") ? ",server=on,wait=off,nodelay=on" : ",server=on,wait=off" : "", NULL);
+    const char *id;
+
+    if (!cli->gdb || !make_short(s, "-gdb", spec, "gdb", &id, err))
+        return !cli->gdb;
+    return !id || gdb_attach(s->m, chardev_find(s->chardevs, id), err) || err_prefix(err, "-gdb %s", cli->gdb);
 }
 
 /* --- displays --- */

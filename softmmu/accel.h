@@ -32,9 +32,9 @@ struct Accel {
     char *(*describe)(Machine *m);                      /* "info jit"; caller frees */
     const AccelIrqchip *irqchip;                        /* controllers inside the engine; NULL: never */
     const AccelEvents *events;                          /* eventfds in and out of the guest; NULL: never */
-    /* Guest debugging: v stops (VCPU_EXIT_DEBUG) before the instructions at pc[0..n), after every
-       instruction if step. Lock held, v stopped or on its thread. NULL: the engine cannot. */
-    bool (*debug)(Vcpu *v, const uint64_t *pc, unsigned n, bool step);
+    /* Guest debugging: v->debug has changed. False: the engine cannot do all of it. Lock held, v stands.
+       NULL: the engine cannot debug. */
+    bool (*debug)(Vcpu *v);
     bool (*has_smm)(Machine *m);                        /* system management mode works; NULL: yes */
 };
 

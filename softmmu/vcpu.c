@@ -275,7 +275,7 @@ static void handle_exit(Vcpu *v, VcpuExit why)
    which asked for a reset runs no further. */
 static bool must_stop(const Vcpu *v)
 {
-    return v->stop_request || v->machine->state != RUN_RUNNING || atomic_load(&v->machine->requests);
+    return v->stop_request || (v->debug && v->debug->hold) || v->machine->state != RUN_RUNNING || atomic_load(&v->machine->requests);
 }
 
 static void vcpu_run_once(Vcpu *v)
@@ -321,7 +321,7 @@ static gpointer vcpu_thread(gpointer data)
             continue;
         }
         v->stopped = false;
-        if (v->halted && !v->engine_waits && !v->ops->has_work(v)) {
+        if (v->halted && !v->engine_waits && !v->ops->has_work(v) && !(v->debug && v->debug->step)) {
             vcpu_sleep(v);
             continue;
         }

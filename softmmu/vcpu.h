@@ -44,6 +44,21 @@ typedef struct VcpuOps {
 
 typedef struct VcpuWork VcpuWork;
 
+/* What a debugger outside the guest wants of a vcpu. Changed while v stands only, then accel->debug(v). */
+typedef struct VcpuWatch { uint64_t addr, len; bool read, write; } VcpuWatch;
+typedef enum { DEBUG_NONE, DEBUG_TRAP, DEBUG_STOP, DEBUG_STEP, DEBUG_WATCH, DEBUG_PAGE } DebugHit;
+typedef struct VcpuDebug {
+    GArray *traps;              /* of uint64_t: physical addresses whose INT3 is the debugger's */
+    GArray *lazy;               /* of uint64_t: linear addresses that are in no memory yet: DEBUG_PAGE at a fetch from the page,
+                                   as at a fetch from a page whose trap the guest has overwritten (software engines) */
+    GArray *stops;              /* of uint64_t: linear addresses to stop before */
+    GArray *watches;            /* of VcpuWatch, linear */
+    bool step;                  /* leave after one instruction, without taking interrupts */
+    bool hold;                  /* stand still while others run */
+    DebugHit hit;               /* why run() returned VCPU_EXIT_DEBUG; the debugger clears it */
+    uint64_t hit_addr;          /* the address watched, or the page */
+} VcpuDebug;
+
 struct Vcpu {
     _Atomic uint32_t attention; /* not 0: leave generated code at the next block boundary */
     _Atomic uint32_t irq;       /* VCPU_IRQ_* */
@@ -70,6 +85,7 @@ struct Vcpu {
     VcpuWork *work;             /* queued functions, oldest first */
     _Atomic bool in_guest;      /* engine is running; tells kick whether a signal is needed */
     VcpuExit exit_reason;
+    VcpuDebug *debug;           /* the debugger's; NULL: none */
     uint64_t stat_insns;        /* guest instructions the interpreter executed (generated code does not count) */
 };
 

@@ -7,6 +7,7 @@
 #include "accel/interp/interp_int.h"
 
 #include "accel/soft/loop.h"
+#include "accel/soft/step.h"
 #include "softmmu/accel.h"
 
 #include <inttypes.h>
@@ -93,6 +94,10 @@ static VcpuExit interp_run(Vcpu *v)
     int unwound;
 
     c->insn = &x86_no_insn;
+    if (soft_debugged(v)) {
+        e->last = NULL;
+        return soft_debug_run(c);
+    }
     unwound = sigsetjmp(v->unwind, 0);
     if (unwound) {
         interp_unwound(e);
@@ -176,6 +181,6 @@ const Accel interp_accel = {
     .destroy = interp_destroy,
     .vcpu_create = interp_vcpu_create,
     .vcpu_destroy = interp_vcpu_destroy,
-    .run = interp_run,
+    .run = interp_run, .debug = soft_debug,
     .describe = interp_describe,
 };

@@ -7,6 +7,8 @@
 #include "accel/jit/run_int.h"
 #include "util/optlist.h"
 
+#include "accel/soft/loop.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -201,6 +203,6 @@ const Accel jit_accel = {
     .destroy = jit_destroy,
     .vcpu_create = jit_vcpu_create,
     .vcpu_destroy = jit_vcpu_destroy,
-    .run = jit_run,
+    .run = jit_run, .debug = soft_debug,
     .describe = jit_describe,
 };

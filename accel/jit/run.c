@@ -11,6 +11,7 @@
 #include "accel/jit/check.h"
 
 #include "accel/soft/loop.h"
+#include "accel/soft/step.h"
 #include "target/x86/flags.h"
 
 #include <asm/prctl.h>
@@ -334,6 +335,8 @@ VcpuExit jit_run(Vcpu *v)
     set_gs(c);
     jit_thread_init(j);
     c->insn = &x86_no_insn;
+    if (soft_debugged(v))
+        return soft_debug_run(c);
     unwound = sigsetjmp(v->unwind, 0);
     if (unwound) {
         interp_unwound(j->interp);

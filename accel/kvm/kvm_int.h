@@ -75,9 +75,8 @@ typedef struct KvmVcpu {
     uint64_t apic_base, tsc_deadline;   /* as last pulled, for the local APIC model */
     struct kvm_nested_state *nested;    /* caps.nested_size bytes, as last pulled; NULL: none */
     uint64_t exits[KVM_EXIT_KINDS];     /* by reason, for info kvm */
-    uint64_t debug_pc[KVM_DEBUG_MAX];   /* guest debugging (debug.c) */
+    struct { uint64_t addr; bool code; } debug_at[KVM_DEBUG_MAX];       /* debug registers in use (debug.c) */
     unsigned debug_count;
-    bool debug_step;
     uint64_t refused_rip;       /* of the last instruction KVM refused, and how often in a row */
     unsigned refused_again;
     KvmUser *user;              /* user.c; NULL: KVM runs everything */
@@ -146,7 +145,7 @@ bool kvm_tsc_init(KvmVcpu *k, X86Cpu *c, GError **err);
 void kvm_mce_init(KvmVcpu *k);
 bool kvm_mce_inject(KvmVcpu *k, X86Cpu *c);
 /* debug.c */
-bool kvm_debug(Vcpu *v, const uint64_t *pc, unsigned n, bool step);
+bool kvm_debug(Vcpu *v);
 VcpuExit kvm_debug_exit(X86Cpu *c, struct kvm_run *r);
 
 /* State transfer (regs.c); own thread or vcpu outside guest code. */

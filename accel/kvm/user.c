@@ -14,6 +14,7 @@
  */
 #include "accel/kvm/kvm_int.h"
 
+#include "accel/soft/loop.h"
 #include "accel/soft/step.h"
 #include "softmmu/dma.h"
 #include "util/log.h"
@@ -427,6 +428,8 @@ VcpuExit kvm_user_run(Vcpu *v)
     bool interrupted = true;
     VcpuExit why;
 
+    if (soft_debugged(v))
+        return soft_debug_run(c);
     do {
         why = soft_run(c, k->user->cache, !interrupted, k->user->off ? never : can_enter);
         if (why == VCPU_EXIT_NONE)

@@ -1,10 +1,37 @@
 /* loop: delivering what unwound from a body, and what came in from outside. */
 #include "accel/soft/loop.h"
 
+/* An INT3 that a debugger put there: c stands before it again. */
+static bool debug_trap(X86Cpu *c)
+{
+    VcpuDebug *d = c->vcpu.debug;
+    uint64_t rip = c->rip - 1, pa;
+
+    if (!d || c->exc.vector != EXC_BP || !c->exc.soft || c->exc.intn ||
+        !x86_translate_debug(c, c->mode & MODE_CS64 ? rip : (uint32_t)(c->seg[S_CS].base + rip), &pa))
+        return false;
+    for (guint i = 0; i < d->traps->len; i++) {
+        if (g_array_index(d->traps, uint64_t, i) == pa) {
+            c->rip = rip;
+            d->hit = DEBUG_TRAP;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool soft_debug(Vcpu *v)
+{
+    x86_debug_plan_changed(x86_cpu(v));
+    return true;
+}
+
 VcpuExit soft_unwound(X86Cpu *c, int why)
 {
     switch (why) {
     case UNWIND_EXCEPTION:
+        if (debug_trap(c))
+            return VCPU_EXIT_DEBUG;
         if (!c->exc.soft && !c->exc.external)
             c->rip -= c->insn->len;
         return x86_deliver(c) ? VCPU_EXIT_NONE : VCPU_EXIT_TRIPLE_FAULT;

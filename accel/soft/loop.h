@@ -11,6 +11,13 @@
  * VCPU_EXIT_NONE: go on; else leave run() with it.
  */
 VcpuExit soft_unwound(X86Cpu *c, int why);
+/* Accel.debug of an engine that runs C bodies. */
+bool soft_debug(Vcpu *v);
+/* Does v->debug want what only soft_debug_run() can do? */
+static inline bool soft_debugged(const Vcpu *v)
+{
+    return v->debug && (v->debug->step || v->debug->stops->len || v->debug->watches->len);
+}
 /* Attention was set: clears it, does queued work, takes one event. Result as above. */
 VcpuExit soft_attend(X86Cpu *c);
 

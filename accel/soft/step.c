@@ -193,3 +193,75 @@ VcpuExit soft_run(X86Cpu *c, SoftCache *s, bool force, bool (*leave)(const X86Cp
         must = false;
     }
 }
+
+/* --- under a debugger --- */
+
+static VcpuExit hit(VcpuDebug *d, DebugHit why)
+{
+    d->hit = why;
+    return VCPU_EXIT_DEBUG;
+}
+
+static bool at_stop(const X86Cpu *c, const VcpuDebug *d)
+{
+    uint64_t lin = c->mode & MODE_CS64 ? c->rip : (uint32_t)(c->seg[S_CS].base + c->rip);
+
+    for (guint i = 0; i < d->stops->len; i++) {
+        if (g_array_index(d->stops, uint64_t, i) == lin)
+            return true;
+    }
+    return false;
+}
+
+/* Queued work, and events unless a single instruction is asked for. */
+static VcpuExit debug_attend(X86Cpu *c, const VcpuDebug *d)
+{
+    Vcpu *v = &c->vcpu;
+
+    if (!d->step)
+        return soft_attend(c);
+    atomic_exchange_explicit(&v->attention, 0, memory_order_acq_rel);
+    if (!vcpu_attend(v))
+        return VCPU_EXIT_NONE;
+    atomic_store_explicit(&v->attention, 1, memory_order_relaxed);
+    return VCPU_EXIT_KICK;
+}
+
+VcpuExit soft_debug_run(X86Cpu *c)
+{
+    Vcpu *v = &c->vcpu;
+    VcpuDebug *d = v->debug;
+    SoftCache *volatile s = soft_cache_new();
+    VcpuExit why = VCPU_EXIT_NONE;
+    int unwound;
+
+    c->insn = &x86_no_insn;
+    unwound = sigsetjmp(v->unwind, 0);
+    if (unwound) {
+        why = soft_unwound(c, unwound);
+        if (why == VCPU_EXIT_NONE && d->step)
+            why = hit(d, DEBUG_STEP);
+        else if (why == VCPU_EXIT_HALT && d->step)
+            why = hit(d, DEBUG_STEP);
+    }
+    while (why == VCPU_EXIT_NONE) {
+        if (atomic_load_explicit(&v->attention, memory_order_acquire)) {
+            s->host = NULL;
+            why = debug_attend(c, d);
+            if (why != VCPU_EXIT_NONE)
+                break;
+        }
+        if (at_stop(c, d)) {
+            why = hit(d, DEBUG_STOP);
+            break;
+        }
+        step_cached(c, s);
+        if (d->hit == DEBUG_WATCH)
+            why = VCPU_EXIT_DEBUG;
+        else if (d->step)
+            why = hit(d, DEBUG_STEP);
+    }
+    c->insn = &x86_no_insn;
+    soft_cache_free(s);
+    return why;
+}

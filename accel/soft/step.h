@@ -29,4 +29,7 @@ void soft_cache_free(SoftCache *s);
  */
 VcpuExit soft_run(X86Cpu *c, SoftCache *s, bool force, bool (*leave)(const X86Cpu *c));
 
+/* As soft_run() without end, under v->debug: every instruction is looked at. */
+VcpuExit soft_debug_run(X86Cpu *c);
+
 #endif

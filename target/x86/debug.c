@@ -34,11 +34,66 @@ bool x86_watch_page(const X86Cpu *c, uint64_t va)
     for (unsigned n = 0; n < 4; n++)
         if (bp_on(c, n) && (bp_type(c, n) & 1) && overlaps(va, TLB_PAGE, c->dr[n] & ~(uint64_t)(bp_len(c, n) - 1), bp_len(c, n)))
             return true;
+    for (guint n = 0; c->vcpu.debug && n < c->vcpu.debug->watches->len; n++) {
+        const VcpuWatch *w = &g_array_index(c->vcpu.debug->watches, VcpuWatch, n);
+
+        if (overlaps(va, TLB_PAGE, w->addr, w->len))
+            return true;
+    }
     return false;
+}
+
+static void debugger_watch_hit(VcpuDebug *d, uint64_t va, unsigned len, bool write)
+{
+    for (guint n = 0; n < d->watches->len; n++) {
+        const VcpuWatch *w = &g_array_index(d->watches, VcpuWatch, n);
+
+        if (overlaps(va, len, w->addr, w->len) && (write ? w->write : w->read)) {
+            d->hit = DEBUG_WATCH;
+            d->hit_addr = w->addr;
+        }
+    }
+}
+
+static bool page_wanted(const VcpuDebug *d, uint64_t va, const X86Fetch *f)
+{
+    enum { INT3 = 0xcc };
+
+    for (guint n = 0; n < d->lazy->len; n++) {
+        if ((g_array_index(d->lazy, uint64_t, n) ^ va) < TLB_PAGE)
+            return true;
+    }
+    for (guint n = 0; f->host && n < d->traps->len; n++) {
+        uint64_t off = g_array_index(d->traps, uint64_t, n) - f->pa;
+
+        if (off < TLB_PAGE && f->host[off] != INT3)
+            return true;
+    }
+    return false;
+}
+
+void x86_debug_page(X86Cpu *c, uint64_t va, const X86Fetch *f)
+{
+    VcpuDebug *d = c->vcpu.debug;
+
+    if (!page_wanted(d, va, f))
+        return;
+    d->hit = DEBUG_PAGE;
+    d->hit_addr = va;
+    c->vcpu.exit_reason = VCPU_EXIT_DEBUG;
+    siglongjmp(c->vcpu.unwind, UNWIND_EXIT);
+}
+
+void x86_debug_plan_changed(X86Cpu *c)
+{
+    x86_debug_dr7_changed(c);
+    x86_tlb_flush_all(c);
 }
 
 void x86_watch_hit(X86Cpu *c, uint64_t va, unsigned len, bool write)
 {
+    if (c->vcpu.debug)
+        debugger_watch_hit(c->vcpu.debug, va, len, write);
     for (unsigned n = 0; n < 4; n++) {
         uint64_t size = bp_len(c, n), at = c->dr[n] & ~(size - 1);
 
@@ -81,6 +136,7 @@ void x86_debug_dr7_changed(X86Cpu *c)
 
     for (unsigned n = 0; n < 4; n++)
         any |= bp_on(c, n) && (bp_type(c, n) & 1);
+    any |= c->vcpu.debug && c->vcpu.debug->watches->len;
     if (any || c->mmu->watch_any) {
         c->mmu->watch_any = any;
         x86_tlb_flush_all(c);

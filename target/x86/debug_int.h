@@ -4,7 +4,7 @@
 #ifndef TARGET_X86_DEBUG_INT_H
 #define TARGET_X86_DEBUG_INT_H
 
-#include "target/x86/cpu.h"
+#include "target/x86/mem.h"
 
 #define DR6_BD (1u << 13)
 #define DR6_BS (1u << 14)
@@ -21,6 +21,9 @@ bool x86_debug_trap(X86Cpu *c);
 void x86_debug_fetch(X86Cpu *c);
 /* An event for before the next instruction. */
 void x86_debug_pend(X86Cpu *c, uint32_t dr6_bits);
+/* Code is fetched from the page of va: leaves run() if a debugger waits for that, or the guest wrote
+   over one of its traps. */
+void x86_debug_page(X86Cpu *c, uint64_t va, const X86Fetch *f);
 /* DR7 was written: watched pages, mode word. */
 void x86_debug_dr7_changed(X86Cpu *c);
 /* I/O breakpoints (CR4.DE). */

@@ -115,6 +115,9 @@ X86Fetch x86_fetch_page(X86Cpu *c, uint64_t va);
 /* The same from the first-level TLB alone, host and global only; false: it would have to walk. */
 bool x86_fetch_peek(X86Cpu *c, uint64_t va, X86Fetch *f);
 
+/* c->vcpu.debug changed: watched pages, fetches to notice. c stands. */
+void x86_debug_plan_changed(X86Cpu *c);
+
 /* TLB control (mmu.c). Own thread. */
 void x86_tlb_flush_all(X86Cpu *c);
 void x86_tlb_flush_nonglobal(X86Cpu *c);

@@ -5,6 +5,7 @@
  * Second level: 4096 tagged entries for 4 KiB pages and 256 for larger ones, which survive
  * address-space switches. Flushes of the first level visit only the entries in use.
  */
+#include "target/x86/debug_int.h"
 #include "target/x86/mmu_int.h"
 
 static void l1_drop(X86Cpu *c, unsigned bank, unsigned idx)
@@ -449,6 +450,8 @@ X86Fetch x86_fetch_page(X86Cpu *c, uint64_t va)
         f.ram = fr->ram;
         f.ram_offset = fr->ram_offset + (f.pa - fr->addr);
     }
+    if (__builtin_expect(c->vcpu.debug != NULL, 0))
+        x86_debug_page(c, va & ~0xfffull, &f);
     return f;
 }
 

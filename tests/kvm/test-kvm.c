@@ -77,7 +77,8 @@ static const unsigned long requests[] = {
 /* Uses all there is; nothing may crash or hang, whatever fails. */
 static void use_all(FakeVm *f, bool on)
 {
-    static const uint64_t pc[] = { 0x1000 };
+    g_autoptr(GArray) none = g_array_new(FALSE, FALSE, sizeof(VcpuWatch));
+    VcpuDebug plan = { .traps = none, .lazy = none, .stops = none, .watches = none, .step = true };
     Machine *m = f->m;
 
     fake_run(f);
@@ -86,7 +87,10 @@ static void use_all(FakeVm *f, bool on)
     m->accel->pull(f->v);
     m->accel->push(f->v);
     fake_run(f);
-    m->accel->debug(f->v, pc, 1, true);
+    f->v->debug = &plan;
+    m->accel->debug(f->v);
+    f->v->debug = NULL;
+    m->accel->debug(f->v);
     machine_emit(m, EVENT_STOP, NULL);
     machine_emit(m, EVENT_RESUME, NULL);
     ram_sync_dirty(m->ram);
@@ -604,24 +608,42 @@ static void fill_foreign(struct kvm_run *r)
 static void test_debug(void)
 {
     static const uint64_t pc[] = { 0x1000, 0x2000 };
+    g_autoptr(GArray) stops = g_array_new(FALSE, FALSE, sizeof *pc), none = g_array_new(FALSE, FALSE, sizeof *pc);
+    g_autoptr(GArray) watches = g_array_new(FALSE, FALSE, sizeof(VcpuWatch));
+    VcpuDebug plan = { .traps = none, .lazy = none, .stops = stops, .watches = watches };
+    VcpuWatch w = { 0x3000, 4, false, true };
     FakeVm *f;
 
     fake_reset();
     f = start(NULL, NULL);
-    g_assert_true(f->m->accel->debug(f->v, pc, 2, false));
+    f->v->debug = &plan;
+    g_array_append_vals(stops, pc, 2);
+    g_assert_true(f->m->accel->debug(f->v));
     g_assert_cmphex(fake.debug.control, ==, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP);
     g_assert_cmphex(fake.debug.arch.debugreg[1], ==, 0x2000);
     g_assert_cmphex(fake.debug.arch.debugreg[7], ==, 0x40a);
+    g_array_append_val(watches, w);
+    g_assert_true(f->m->accel->debug(f->v));
+    g_assert_cmphex(fake.debug.arch.debugreg[7], ==, 0xd00042a);
+    g_array_append_vals(stops, pc, 2);
+    g_assert_false(f->m->accel->debug(f->v));           /* only four registers */
+    g_array_set_size(stops, 2);
+    g_assert_true(f->m->accel->debug(f->v));
     SCRIPT({ .reason = KVM_EXIT_DEBUG, .fill = fill_debug });
     g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_DEBUG);
     SCRIPT({ .reason = KVM_EXIT_DEBUG, .fill = fill_foreign });         /* the guest's own: it gets the trap */
     g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_TRIPLE_FAULT);
     g_assert_cmpuint(fake.events.exception.nr, ==, 1);
     g_assert_cmpuint(fake.events.exception.injected, ==, 1);
-    g_assert_true(f->m->accel->debug(f->v, pc, 0, true));
+    g_array_set_size(stops, 0);
+    g_array_set_size(watches, 0);
+    plan.step = true;
+    g_assert_true(f->m->accel->debug(f->v));
     g_assert_cmphex(fake.debug.control, ==, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP);
-    g_assert_true(f->m->accel->debug(f->v, pc, 0, false));
+    plan.step = false;
+    g_assert_true(f->m->accel->debug(f->v));
     g_assert_cmphex(fake.debug.control, ==, 0);
+    f->v->debug = NULL;
     fake_vm_free(f);
 }
 
