@@ -178,15 +178,14 @@ static void stopped(Gdb *g)
         else if (g->plans[i].hit != DEBUG_NONE)
             hit = (int)i;
     }
-    if (page >= 0) {
-        uint64_t va = g->plans[page].hit_addr;
-
-        g->plans[page].hit = DEBUG_NONE;
-        gdb_page_in(g, page, va);
-        if (hit < 0 && g->m->state == RUN_DEBUG) {
+    if (page >= 0)
+        gdb_page_in(g, page, g->plans[page].hit_addr);
+    if (hit < 0 && g->m->state == RUN_DEBUG) {  /* also when two processors stopped for one page */
+        if (page >= 0)
+            g->plans[page].hit = DEBUG_NONE;
+        if (!g->resume)
             g->resume = g_idle_add(resume, g);
-            return;
-        }
+        return;
     }
     g->running = false;
     if (hit >= 0)
