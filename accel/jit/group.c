@@ -5,7 +5,8 @@
  * apart than GROUP_SPAN, are proved together where the first of them stands: all bytes lie in one
  * page that may be accessed. The host address of the lowest byte goes to env.group[]. When the
  * proof fails, the block is left before that instruction for a variant of the rest translated
- * without groups, so faults still come in the exact order. Nothing inside a block can take a
+ * without groups, so faults still come in the exact order. If the block branches to its own start, what
+ * its rounds do not change is proved once before the first; so is the state of vector registers. Nothing inside a block can take a
  * proved page away: flushes end blocks, and other threads' requests wait for the attention word.
  */
 #include "accel/jit/trans_int.h"
@@ -21,6 +22,8 @@ typedef struct Cand {           /* a group in the making */
 typedef struct Plan {
     Tr *t;
     unsigned n, conds;
+    uint32_t written, in_loop;  /* registers changed so far; up to the last branch to the block's start */
+    unsigned loop_end;          /* that branch */
     int32_t delta[16];          /* a register's value minus that at the start of its epoch */
     Cand cand[2 * JIT_MAX_INSNS];
 } Plan;
@@ -138,6 +141,16 @@ static unsigned memory_operand(const TInsn *x)
     return 4;
 }
 
+/* Does x branch to the start of the block, by a template that can stay inside? */
+static bool loops_back(const Tr *t, const TInsn *x)
+{
+    const X86Insn *i = x->i;
+    bool branch = (i->map == MAP_1 && ((i->opcode & 0xf0) == 0x70 || i->opcode == 0xe9 || i->opcode == 0xeb)) ||
+                  (i->map == MAP_0F && (i->opcode & 0xf0) == 0x80);
+
+    return branch && i->opsize == (t->code64 ? 8 : 4) && (int64_t)x->next + (int64_t)i->imm == t->t[0].off;
+}
+
 static void plan_insn(Plan *p, unsigned k)
 {
     Tr *t = p->t;
@@ -170,10 +183,22 @@ static void plan_insn(Plan *p, unsigned k)
     } else {
         kill_regs(p, fl_gpr_written(x));
     }
+    p->written |= fl_gpr_written(x);
+    if (loops_back(t, x)) {
+        t->loops = true;
+        p->in_loop = p->written;
+        p->loop_end = k;
+    }
     p->conds += x->row->cls & CL_BR && x->row->cls & CL_COND;
 }
 
-/* Candidates with more than one access become the block's groups, as far as there is room. */
+static bool invariant(const Plan *p, const Group *g)
+{
+    return g->first < p->loop_end && (g->base >= 16 || !(p->in_loop >> g->base & 1)) &&
+           (g->index >= 16 || !(p->in_loop >> g->index & 1));
+}
+
+/* Candidates with more than one access, or one in every round, become the block's groups, as far as there is room. */
 static void keep(Plan *p, Access *a)
 {
     if (a->group < 0)
@@ -181,11 +206,11 @@ static void keep(Plan *p, Access *a)
     Cand *c = &p->cand[a->group];
     Tr *t = p->t;
 
-    if (c->g.count > 1 && c->g.id < 0 && t->n_groups < JIT_GROUPS) {
+    if ((c->g.count > 1 || c->g.hoisted) && c->g.id < 0 && t->n_groups < JIT_GROUPS) {
         c->g.id = t->n_groups;
         t->groups[t->n_groups++] = c->g;
     }
-    a->group = c->g.count > 1 ? c->g.id : -1;
+    a->group = c->g.id;
 }
 
 void group_plan(Tr *t)
@@ -199,8 +224,15 @@ void group_plan(Tr *t)
         return;
     for (unsigned k = 0; k < t->n; k++)
         plan_insn(&p, k);
-    for (unsigned n = 0; n < p.n; n++)
-        p.cand[n].g.id = -1;
+    t->loops &= !t->t[0].live_in && !t->j->check;      /* check: round by round */
+    for (unsigned n = 0; n < p.n; n++) {
+        Group *g = &p.cand[n].g;
+
+        g->id = -1;
+        /* What lies behind a branch may be no address at all; frames and constant addresses are. */
+        g->hoisted = t->loops && invariant(&p, g) &&
+                     (!p.cand[n].conds || g->base == R_RSP || (g->base >= 16 && g->index >= 16));
+    }
     for (unsigned k = 0; k < t->n; k++) {
         keep(&p, &t->t[k].mem);
         keep(&p, &t->t[k].stk);
@@ -246,22 +278,37 @@ static void check_base(Tr *t, unsigned k, const Group *g, int32_t lo, unsigned l
     e_lea(e, true, S1, m_bi(S1, S0, 0, 0));
 }
 
+static void check_group(Tr *t, unsigned n, unsigned k)
+{
+    const Group *g = &t->groups[n];
+    int32_t lo = g->first_disp + g->lo - g->first_pos;
+
+    fl_clobber(t, t->t[k].live_in);
+    if (g->base == R_RSP && g->index == BASE_NONE)
+        check_stack(t, k, lo, g->hi - g->lo);
+    else
+        check_base(t, k, g, lo, g->hi - g->lo);
+    e_st(&t->e, true, m_gs(GS_ENV(group) + 8 * n), S1);
+    t->s1_group = n;
+}
+
 void group_start(Tr *t, unsigned k)
 {
-    for (unsigned n = 0; n < t->n_groups; n++) {
-        const Group *g = &t->groups[n];
-        int32_t lo = g->first_disp + g->lo - g->first_pos;
+    for (unsigned n = 0; n < t->n_groups; n++)
+        if (t->groups[n].first == k && !t->groups[n].hoisted)
+            check_group(t, n, k);
+}
 
-        if (g->first != k)
-            continue;
-        fl_clobber(t, t->t[k].live_in);
-        if (g->base == R_RSP && g->index == BASE_NONE)
-            check_stack(t, k, lo, g->hi - g->lo);
-        else
-            check_base(t, k, g, lo, g->hi - g->lo);
-        e_st(&t->e, true, m_gs(GS_ENV(group) + 8 * n), S1);
-        t->s1_group = n;
-    }
+void group_loop(Tr *t)
+{
+    if (!t->loops)
+        return;
+    for (unsigned n = 0; n < t->n_groups; n++)
+        if (t->groups[n].hoisted)
+            check_group(t, n, 0);
+    t->s1_group = -1;
+    t->home = FH_DEAD;          /* the loop's start reads no flags */
+    t->loop_top = e_here(&t->e);
 }
 
 HMem group_operand(Tr *t, const Access *a)

@@ -59,6 +59,15 @@ void tr_exit_far(Tr *t, int32_t toff)
     tr_exit_indirect(t);
 }
 
+/* The block's own loop; the attention word was looked at. */
+static bool round_again(Tr *t, int64_t toff)
+{
+    if (!t->loop_top || toff != t->t[0].off)
+        return false;
+    e_jmp(&t->e, e_rx(&t->e, t->loop_top));
+    return true;
+}
+
 void tr_exit(Tr *t, int32_t toff, uint16_t from)
 {
     bool dead;
@@ -76,14 +85,16 @@ void tr_exit(Tr *t, int32_t toff, uint16_t from)
         fl_host(t, S1);
     if (toff < from)
         poll(t, toff);
-    add_exit(t, X_CHAIN, e_jmp_fwd(&t->e), toff)->flags_dead = dead;
+    if (!round_again(t, toff))
+        add_exit(t, X_CHAIN, e_jmp_fwd(&t->e), toff)->flags_dead = dead;
 }
 
 /* The taken side of a conditional branch whose code follows; flags are in place. */
 static void taken(Tr *t, int64_t toff)
 {
     poll(t, toff);
-    add_exit(t, X_CHAIN, e_jmp_fwd(&t->e), toff)->flags_dead = !fl_peek(t, toff) && !t->j->exact;
+    if (!round_again(t, toff))
+        add_exit(t, X_CHAIN, e_jmp_fwd(&t->e), toff)->flags_dead = !fl_peek(t, toff) && !t->j->exact;
 }
 
 static bool jcc(Tr *t, unsigned k)

@@ -51,6 +51,7 @@ typedef struct ExitTmp {
 typedef struct Group {          /* accesses proved by one check; see group.c */
     uint8_t base, index, scale; /* guest registers, BASE_RIP, BASE_NONE */
     bool write;
+    bool hoisted;               /* proved once, before the block's loop */
     uint8_t count;
     int8_t id;
     uint16_t first;             /* instruction with the first access */
@@ -67,6 +68,8 @@ typedef struct Tr {
     uint32_t mode;
     unsigned n, n_slow, n_exits, n_recipes, uses, bank;
     bool code64, ended, nogroup, poll_end;
+    bool loops;                 /* a branch of the block goes to its start: see group.c */
+    uint8_t *loop_top;          /* where it goes */
     FlagHome home;
     Recipe rc;                  /* valid unless RC_NONE */
     uint64_t entry, peek_lines;
@@ -143,6 +146,7 @@ void tr_mark(Tr *t, unsigned k);                /* the host instruction of k fol
 /* group.c */
 void group_plan(Tr *t);
 void group_start(Tr *t, unsigned k);            /* checks of groups that begin with k */
+void group_loop(Tr *t);         /* checks that hold for all rounds of the block's loop, and its top */
 HMem group_operand(Tr *t, const Access *a);     /* r10 stays free */
 
 #endif

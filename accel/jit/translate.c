@@ -390,6 +390,7 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
     t.entry = e_rx(&t.e, e_here(&t.e));
     if (t.uses)
         emit_state_check(&t);
+    group_loop(&t);
     for (unsigned k = 0; k < t.n; k++) {
         if (!t.ended)
             emit_insn(&t, k);

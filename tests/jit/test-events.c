@@ -145,7 +145,7 @@ static void interrupts_change_nothing(gconstpointer engine)
 
 /*
  * Accesses at [rsi + rbx], [rsi + rbx*4], [rsi + r9] and [rip] between steps of their registers, with arithmetic in
- * r8-r11 and shifts by CL: what one check proves for several accesses must hold for each.
+ * r8-r11 and shifts by CL: what one check proves for several accesses, or for all rounds of a short loop, must hold for each.
  */
 static void stepping_code(Code *k, unsigned seed)
 {
@@ -160,12 +160,13 @@ static void stepping_code(Code *k, unsigned seed)
         { 6, { 0x4c, 0x6b, 0x54, 0x1e, 8, 3 } }, { 2, { 0xd3, 0xe8 } }, { 3, { 0x48, 0x11, 0xca } }, { 4, { 0x4c, 0x0f, 0x42, 0xd8 } },     /* imul r10, [rsi+rbx+8], 3; shr eax, cl; adc rdx, rcx; cmovc r11, rax */
         { 3, { 0x4d, 0x39, 0xda } }, { 3, { 0x4d, 0x87, 0xda } },       /* cmp r10, r11; xchg r10, r11 */
     };
-    unsigned x = seed, top;
+    bool small = seed & 1;
+    unsigned x = seed, top, steps = small ? 3 + seed % 11 : 50, every = small ? 5 : 16;
 
     E(k, 0x41, 0xbc);                       /* mov r12d, 40 */
     emit32(k, 40);
     top = k->n;
-    for (unsigned n = 0; n < 50; n++) {
+    for (unsigned n = 0; n < steps; n++) {
         x = x * 1103515245 + 12345;
         emit(k, step[x >> 16 & 31].b, step[x >> 16 & 31].n);
         if (n % 7 == 3) {                   /* add [rip + d], rax; mov rcx, [rip + d] */
@@ -174,12 +175,16 @@ static void stepping_code(Code *k, unsigned seed)
             E(k, 0x48, 0x8b, 0x0d);
             emit32(k, RIG_DATA + 0x4000 + (x >> 9 & 0xf8) - (RIG_CODE + k->n + 4));
         }
-        if (n % 16 == 11)
+        if (small && n % 3 == 1)            /* add [rsp+16], rax; addsd xmm0, [rsi] */
+            E(k, 0x48, 0x01, 0x44, 0x24, 16, 0xf2, 0x0f, 0x58, 0x06);
+        if (n % every == every - 2)
             E(k, 0x48, 0x01, 0xc2, 0x70 + (x >> 20 & 15), 3, 0x48, 0x01, 0xc2);     /* add rdx, rax; jcc over the same */
     }
-    E(k, 0x48, 0x01, 0xc2, 0x9c, 0x41, 0x5d, 0x4d, 0x01, 0xee); /* add rdx, rax; pushf; pop r13; add r14, r13 */
+    if (!small)
+        E(k, 0x48, 0x01, 0xc2, 0x9c, 0x41, 0x5d, 0x4d, 0x01, 0xee);     /* add rdx, rax; pushf; pop r13; add r14, r13 */
     E(k, 0x41, 0xff, 0xcc, 0x0f, 0x85);     /* dec r12d; jnz top */
     emit32(k, top - (k->n + 4));
+    E(k, 0x48, 0x8b, 0x5c, 0x24, 16);       /* mov rbx, [rsp+16] */
     E(k, 0xe6, RIG_EXIT, 0xf4);
 }
 
@@ -208,10 +213,10 @@ static void accesses_between_steps(gconstpointer engine)
     static uint8_t want[0x5000], got[0x5000];
     uint64_t a[16], b[16];
 
-    for (unsigned round = 0; round < 60; round++) {
+    for (unsigned round = 0; round < 90; round++) {
         Code k = { .n = 0 };
 
-        stepping_code(&k, round * 101 + 7);
+        stepping_code(&k, round * 101 + 7 + round / 30);
         run_stepping("interp", &k, want, a);
         run_stepping(engine, &k, got, b);
         for (unsigned n = 0; n < 16; n++)
