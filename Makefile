@@ -20,7 +20,7 @@ V ?= 0
 Q := $(if $(filter 0,$(V)),@)
 
 WARN := -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers \
-        -Wno-sign-compare $(if $(findstring clang,$(CC)),,-Wno-maybe-uninitialized) -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
+        -Wno-sign-compare $(if $(findstring clang,$(CC)),-Wno-gnu-variable-sized-type-not-at-end,-Wno-maybe-uninitialized) -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
         -Wwrite-strings -Wold-style-definition
 QCFLAGS = -std=gnu11 $(OPT) $(SAN) $(WARN) -fno-strict-aliasing -fwrapv -pthread \
           -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DCONFIG_JIT_$(CONFIG_JIT)=1 \

@@ -277,13 +277,14 @@ static void snapshot_drive_throws_writes_away(Fix *f, gconstpointer data)
 
 static void throttled_and_copy_on_read_drives_work(Fix *f, gconstpointer data)
 {
-    g_autofree char *base = make_file(f, "base", 1 << 20), *top = path_of(f, "top");
+    g_autofree char *top = path_of(f, "top");
     g_autoptr(GHashTable) o = block_opts_parse("size=1M,backing_file=base,backing_fmt=raw", NULL, NULL);
     g_autofree char *spec = g_strdup_printf("file=%s,format=qcow2,id=d,copy-on-read=on,throttling.iops-total=10000,bps=1G", top);
     g_autoptr(GError) err = NULL;
     BlockStatus st;
     char c[4096];
 
+    g_free(make_file(f, "base", 1 << 20));
     g_assert_true(block_create(f->g, top, "qcow2", o, NULL, &err));
     BlockDev *d = add(f, spec, &err);
     g_assert_no_error(err);

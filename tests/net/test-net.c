@@ -275,8 +275,10 @@ static void idle_user_network_lets_the_main_loop_sleep(void)
     bool over = false;
 
     g_timeout_add(200, set_flag, &over);
-    for (; !over; rounds++)
+    while (!over) {
         g_main_context_iteration(NULL, TRUE);
+        rounds++;
+    }
     g_assert_cmpuint(rounds, <, 20);
     net_port_free(p);
 }
