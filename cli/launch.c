@@ -249,6 +249,8 @@ static bool start(Cli *cli, Machine *m, Services *s, GError **err)
     m->no_reboot = cli->no_reboot;
     m->no_shutdown = cli->no_shutdown;
     machine_reset(m, CAUSE_NONE);
+    if (cli->engine_notice)     /* before a display takes the terminal */
+        log_info("%s", cli->engine_notice);
     if (!services_displays(s, cli, err))
         return false;
     if (!services_gdb(s, cli, err))
@@ -262,8 +264,6 @@ static bool start(Cli *cli, Machine *m, Services *s, GError **err)
         return false;
     if (!cli_sandbox(cli->sandbox, true, err))
         return err_prefix(err, "-sandbox");
-    if (cli->engine_notice)
-        log_info("%s", cli->engine_notice);
     cli_daemon_ready();
     if (!cli->start_paused)
         machine_start(m);
