@@ -182,6 +182,7 @@ void jit_block_kill(JitCpu *j, JitBlock *b)
     if (b->dead)
         return;
     b->dead = true;
+    j->age++;
     for (JitExit *x = b->incoming; x; x = x->next_in)
         unlink_exit(j, x);
     b->incoming = NULL;
@@ -289,6 +290,7 @@ void jit_flush(JitCpu *j)
             soft_code_release(j->m->code, ((JitPage *)p)->ram, ((JitPage *)p)->ram_offset);
     memset(j->hash, 0, (j->hash_mask + 1) * sizeof *j->hash);
     j->hash_used = 0;
+    j->age++;
     g_hash_table_remove_all(j->pages);
     g_ptr_array_set_size(j->order, 0);
     g_ptr_array_set_size(j->chunks, 0);

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ARENA_CHUNK = 1 << 18 };
+enum { HUGE = 2 << 20, ARENA_CHUNK = HUGE };
 
 bool jit_cache_create(CodeCache *k, size_t size, GError **err)
 {
@@ -46,11 +46,35 @@ void jit_cache_destroy(CodeCache *k)
     k->rw = NULL;
 }
 
+void *jit_huge_alloc(size_t size)
+{
+    uint8_t *p = mmap(NULL, size + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    size_t head;
+
+    if (p == MAP_FAILED)
+        g_error("no memory for translations (%zu bytes)", size);
+    head = -(uintptr_t)p & (HUGE - 1);
+    if (head)
+        munmap(p, head);
+    munmap(p + head + size, HUGE - head);
+    madvise(p + head, size, MADV_HUGEPAGE);
+    return p + head;
+}
+
+void jit_huge_advise(void *p, size_t size)
+{
+    size &= ~(size_t)4095;
+    madvise(p, size, MADV_HUGEPAGE);
+    madvise(p, size, 25);       /* MADV_COLLAPSE: what is there already; kernels that cannot take their time */
+}
+
+void jit_chunk_free(gpointer p) { munmap(p, ARENA_CHUNK); }
+
 void *jit_arena(JitCpu *j, size_t bytes)
 {
     bytes = (bytes + 15) & ~(size_t)15;
     if (!j->chunks->len || j->chunk_used + bytes > ARENA_CHUNK) {
-        g_ptr_array_add(j->chunks, g_malloc(MAX(bytes, ARENA_CHUNK)));
+        g_ptr_array_add(j->chunks, jit_huge_alloc(ARENA_CHUNK));
         j->chunk_used = 0;
     }
     uint8_t *p = (uint8_t *)g_ptr_array_index(j->chunks, j->chunks->len - 1) + j->chunk_used;

@@ -11,6 +11,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { TB_DEFAULT_MB = 64, TB_MIN_MB = 2, TB_MAX_MB = 1024 };
@@ -122,10 +123,12 @@ static bool jit_vcpu_create(Vcpu *v, GError **err)
     j->hash_mask = 1024;
     while (j->hash_mask < jm->tb_size / HASH_PER_BYTE)
         j->hash_mask *= 2;
-    j->hash = g_new0(JitSlot, j->hash_mask--);
+    j->hash = jit_huge_alloc(j->hash_mask * sizeof *j->hash);
+    j->hash_mask--;
+    jit_huge_advise(c, sizeof *c);
     j->pages = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     j->order = g_ptr_array_new();
-    j->chunks = g_ptr_array_new_with_free_func(g_free);
+    j->chunks = g_ptr_array_new_with_free_func(jit_chunk_free);
     j->dirty = g_array_new(FALSE, FALSE, sizeof(JitDirty));
     g_mutex_init(&j->dirty_lock);
     j->interp = interp_new(c, jm->code);
@@ -155,7 +158,7 @@ static void jit_vcpu_destroy(Vcpu *v)
     g_mutex_clear(&j->dirty_lock);
     jit_cache_destroy(&j->cache);
     jit_shadow_destroy(j);
-    g_free(j->hash);
+    munmap(j->hash, (j->hash_mask + 1) * sizeof *j->hash);
     g_free(j);
 }
 

@@ -109,6 +109,10 @@ typedef struct JitSlot {        /* of the table of blocks: open addressing, NULL
     JitBlock *b;
 } JitSlot;
 
+/* Where C bodies that end a block go on mostly: no search while the salt is the same and no block has died. */
+enum { NEAR_ENTRIES = 2048 };
+typedef struct JitNear { uint64_t rip, salt, entry, age; } JitNear;
+
 typedef struct JitStats {
     uint64_t blocks, insns, guest_bytes, code_bytes, flushes, invalidated, chained, lookups, interp, enters,
              signals, cinsns, saves, writes_on_code, exits[JIT_EXIT_COUNT];
@@ -131,6 +135,8 @@ struct JitCpu {
     JitStubs stubs;
     JitSlot *hash;
     uint64_t hash_mask, hash_used, next_token;
+    uint64_t age;               /* goes up when blocks die */
+    JitNear near[NEAR_ENTRIES];
     GHashTable *pages;          /* host page -> JitPage */
     GPtrArray *order;           /* blocks by code address */
     GPtrArray *chunks;          /* arena */
@@ -160,6 +166,10 @@ typedef struct JitDirty { const uint8_t *host; uint64_t len; } JitDirty;
 /* cache.c */
 bool jit_cache_create(CodeCache *k, size_t size, GError **err);
 void jit_cache_destroy(CodeCache *k);
+/* Page-aligned zeroed memory in large pages if there are any; size: a multiple of a page. Free it with munmap. */
+void *jit_huge_alloc(size_t size);
+void jit_huge_advise(void *p, size_t size);
+void jit_chunk_free(gpointer p);
 void *jit_arena(JitCpu *j, size_t bytes);       /* zeroed; freed by jit_flush */
 static inline bool jit_in_cache(const JitCpu *j, uint64_t pc) { return pc - j->cache.rx < j->cache.cold; }
 

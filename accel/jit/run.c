@@ -114,13 +114,23 @@ uint64_t jit_far_miss(X86Cpu *c)
 
 uint64_t jit_continue(X86Cpu *c)
 {
+    JitCpu *j = c->vcpu.engine;
+    JitEnv *e = jit_env(c);
+    JitNear *n = &j->near[(c->rip ^ c->rip >> 11) & (NEAR_ENTRIES - 1)];
     JitBlock *b;
 
     if (atomic_load_explicit(&c->vcpu.attention, memory_order_acquire) || !translatable(c->mode))
         return 0;
-    refresh_env(c->vcpu.engine);
-    b = look_up(c->vcpu.engine);
-    return b ? b->entry : 0;
+    refresh_env(j);
+    if (n->rip == c->rip && n->salt == e->salt && n->age == j->age && c->mode & MODE_CS64 && n->entry) {
+        e->vbase = c->rip & ~(uint64_t)(TLB_PAGE - 1);
+        return n->entry;
+    }
+    b = look_up(j);
+    if (!b)
+        return 0;
+    *n = (JitNear) { c->rip, e->salt, b->entry, j->age };
+    return b->entry;
 }
 
 /* Counts a run of code that has no translation; true: it has had enough of them. Starts share

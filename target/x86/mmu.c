@@ -3,7 +3,8 @@
  *
  * First level: X86Cpu.tlb, direct-mapped, one bank per access mode, what generated code reads.
  * Second level: 4096 tagged entries for 4 KiB pages and 256 for larger ones, which survive
- * address-space switches. Flushes of the first level visit only the entries in use.
+ * address-space switches. Flushes of the first level visit only the entries in use; at a switch by PCID
+ * they are put aside, as far as they fit, and come back with their address space.
  */
 #include "target/x86/debug_int.h"
 #include "target/x86/mmu_int.h"
@@ -40,6 +41,72 @@ static void l1_drop_nonglobal(X86Cpu *c)
     c->tlb_gen++;
 }
 
+/* Puts the non-global entries in force aside under their asid. */
+static void stash_put(X86Cpu *c)
+{
+    X86Mmu *m = c->mmu;
+    MmuStash *s = &m->stash[m->stash_victim++ % STASHES];
+
+    *s = (MmuStash) { .asid = m->cur_asid };
+    for (unsigned b = 0; b < TLB_BANKS; b++)
+        for (unsigned w = 0; w < TLB_WORDS; w++)
+            for (uint64_t bits = m->used[b][w] & ~m->global[b][w]; bits && s->n < STASH_MAX; bits &= bits - 1) {
+                unsigned bit = (unsigned)__builtin_ctzll(bits), idx = w * 64 + bit;
+
+                s->at[s->n++] = (StashEntry) { c->tlb[b][idx], m->l1_pa[b][idx], (uint16_t)idx, (uint8_t)b,
+                                               m->big[b][w] >> bit & 1 };
+            }
+}
+
+static MmuStash *stash_find(X86Mmu *m, uint32_t asid)
+{
+    for (unsigned i = 0; i < STASHES; i++)
+        if (m->stash[i].asid == asid)
+            return &m->stash[i];
+    return NULL;
+}
+
+/* The current space's entries come back where nothing else is by now. */
+static void stash_take(X86Cpu *c)
+{
+    X86Mmu *m = c->mmu;
+    MmuStash *s = stash_find(m, m->cur_asid);
+
+    if (!s)
+        return;
+    for (unsigned i = 0; i < s->n; i++) {
+        const StashEntry *e = &s->at[i];
+        uint64_t bit = 1ull << (e->idx % 64);
+        unsigned w = e->idx / 64, b = e->bank;
+
+        if (m->used[b][w] & bit)
+            continue;
+        c->tlb[b][e->idx] = e->e;
+        m->l1_pa[b][e->idx] = e->pa;
+        m->used[b][w] |= bit;
+        m->global[b][w] &= ~bit;
+        m->big[b][w] = (m->big[b][w] & ~bit) | (e->big ? bit : 0);
+    }
+    s->asid = 0;
+}
+
+/* No entry put aside lets a host page of [lo, lo+n) be written any more. True if one did. */
+static bool stash_protect(X86Mmu *m, uint64_t lo, uint64_t n)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < STASHES; i++)
+        for (unsigned k = 0; m->stash[i].asid && k < m->stash[i].n; k++) {
+            StashEntry *e = &m->stash[i].at[k];
+
+            if (e->e.host_page - lo >= n)
+                continue;
+            any |= e->e.tag_w != tlb_invalid(e->idx);
+            e->e.tag_w = tlb_invalid(e->idx);
+        }
+    return any;
+}
+
 static void l1_drop_all(X86Cpu *c)
 {
     X86Mmu *m = c->mmu;
@@ -62,6 +129,8 @@ static uint32_t new_asid(X86Mmu *m)
         memset(m->bigs, 0, sizeof m->bigs);
         memset(m->walk, 0, sizeof m->walk);
         memset(m->pcid, 0, sizeof m->pcid);
+        for (unsigned i = 0; i < STASHES; i++)
+            m->stash[i].asid = 0;
         m->next_asid = 1;
         m->first_valid_asid = 1;
         m->global_asid = m->next_asid++;
@@ -116,12 +185,15 @@ void x86_tlb_switch_pcid(X86Cpu *c, bool keep)
     X86Mmu *m = c->mmu;
     const MmuSpace *s = &m->pcid[cur_pcid(c)];
 
+    if (m->shadow == NULL)
+        stash_put(c);
     if (!keep || s->asid < m->first_valid_asid) {
         x86_tlb_flush_nonglobal(c);
         return;
     }
     l1_drop_nonglobal(c);
     m->cur_asid = s->asid;
+    stash_take(c);
     if (s->space_epoch == m->space_epoch)
         c->code_space = s->space;
     else
@@ -215,6 +287,10 @@ void x86_tlb_flush_page_pcid(X86Cpu *c, uint64_t va, unsigned pcid)
         x86_tlb_flush_page(c, va);
         return;
     }
+    MmuStash *aside = stash_find(m, asid);
+
+    if (aside)
+        aside->asid = 0;
     for (unsigned i = 0; i < L2_WAYS; i++)
         if (set[i].vpn == va >> 12 && set[i].asid == asid)
             set[i].asid = 0;
@@ -242,6 +318,7 @@ bool x86_tlb_protect(X86Cpu *c, RamBlock *rb, uint64_t off, uint64_t len)
     if (!any)
         return false;
     c->tlb_gen++;
+    withdrawn = stash_protect(m, lo, n);
     for (unsigned b = 0; b < TLB_BANKS; b++)
         for (unsigned w = 0; w < TLB_WORDS; w++)
             for (uint64_t bits = m->used[b][w]; bits; bits &= bits - 1) {
@@ -342,11 +419,13 @@ static TlbEntry *l1_fill(X86Cpu *c, uint64_t va, uint64_t pa, uint8_t *host, con
     unsigned idx = tlb_index(va);
     uint64_t page = va & ~0xfffull, bit = 1ull << (idx % 64);
     TlbEntry *e = &c->tlb[bank][idx];
+    bool same;
 
+    same = e->tag_r == page && e->tag_w == tlb_invalid(idx) && e->host_page == (uint64_t)(uintptr_t)host;
     e->tag_r = e->tag_w = e->tag_x = tlb_invalid(idx);
     if (G_UNLIKELY(m->shadow))
         x86_shadow_filled(c, bank, idx);
-    if (m->used[bank][idx / 64] & bit)
+    if (m->used[bank][idx / 64] & bit && !same)
         c->tlb_gen++;
     e->host_page = (uint64_t)(uintptr_t)host;
     m->l1_pa[bank][idx] = pa;

@@ -48,7 +48,15 @@ typedef struct MmuSpace {        /* what is remembered of one PCID */
 } MmuSpace;
 
 enum { L2_SETS = 1024, L2_WAYS = 4, BIG_SETS = 64, WALK_ENTRIES = 256, BIG_FILTER = 1024, HOST_FILTER = 8192, CODE_FILTER = 65536 };
-enum { TLB_WORDS = TLB_ENTRIES / 64 };
+enum { TLB_WORDS = TLB_ENTRIES / 64, STASHES = 8, STASH_MAX = 192 };
+
+typedef struct StashEntry { TlbEntry e; uint64_t pa; uint16_t idx; uint8_t bank; bool big; } StashEntry;
+typedef struct MmuStash {       /* first-level entries of an address space that is not the current one */
+    uint32_t asid;              /* 0: unused */
+    unsigned n;
+    StashEntry at[STASH_MAX];
+} MmuStash;
+
 
 typedef struct X86Mmu {
     uint32_t cur_asid, global_asid, next_asid, first_valid_asid;
@@ -72,6 +80,8 @@ typedef struct X86Mmu {
     uint32_t space_epoch;       /* changes when global pages may have changed */
     uint64_t global_filter[BIG_FILTER / 64];    /* hash of VA >> 21 of pages filled as global */
     MmuSpace pcid[4096];
+    MmuStash stash[STASHES];
+    unsigned stash_victim;
     MemRef rmw;                 /* between x86_host_rmw and x86_host_rmw_done */
     struct X86Shadow *shadow;   /* NULL, or this is the processor of a shadow: stores go to copies */
 } X86Mmu;
