@@ -36,6 +36,8 @@ typedef struct BlockDriver {
     int (*write)(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v, unsigned flags);
     int (*write_zeroes)(BlockNode *n, uint64_t off, uint64_t bytes, unsigned flags); /* -ENOTSUP: write them */
     int (*discard)(BlockNode *n, uint64_t off, uint64_t bytes);
+    /* Host space for the range, whose content stays; NULL: none to be had. */
+    int (*reserve)(BlockNode *n, uint64_t off, uint64_t bytes);
     int (*flush)(BlockNode *n);
     int (*status)(BlockNode *n, uint64_t off, uint64_t bytes, BlockStatus *st);
     uint64_t (*length)(BlockNode *n);           /* NULL: n->size is kept right */
@@ -90,6 +92,7 @@ extern const BlockDriver block_drv_file, block_drv_host_device, block_drv_host_c
 /* io.c: checked forms used by drivers on their children. */
 int block_read_vec(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v);
 int block_read_now(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v);
+int block_reserve(BlockNode *n, uint64_t off, uint64_t bytes);
 int block_write_vec(BlockNode *n, uint64_t off, uint64_t bytes, BlockVec v, unsigned flags);
 
 /* file.c: below n lies a regular file, so bytes past its end read as zero. */

@@ -253,6 +253,16 @@ static int file_discard(BlockNode *n, uint64_t off, uint64_t bytes)
     return ioctl(f->fd, BLKDISCARD, range) < 0 ? -ENOTSUP : 0;
 }
 
+static int file_reserve(BlockNode *n, uint64_t off, uint64_t bytes)
+{
+    FileNode *f = n->priv;
+    int e = f->regular ? posix_fallocate(f->fd, off, bytes) : 0;
+
+    if (!e)
+        grow_size(n, off + bytes);
+    return -e;
+}
+
 static int file_flush(BlockNode *n)
 {
     FileNode *f = n->priv;
@@ -459,6 +469,7 @@ int block_file_fd(BlockNode *n)
     .kind = DRV_PROTOCOL, .open = file_open, .close = file_close, .read = file_read,     \
     .read_now = file_read_now,                                                           \
     .write = file_write, .write_zeroes = file_write_zeroes, .discard = file_discard,     \
+    .reserve = file_reserve,                                                             \
     .flush = file_flush, .status = file_status, .truncate = file_truncate,               \
     .allocated = file_allocated
 

@@ -120,6 +120,8 @@ bool block_check(BlockNode *n, unsigned fix, BlockCheck *res, GError **err);
 typedef struct BlockCreateOption { const char *name, *help; } BlockCreateOption;
 const BlockCreateOption *block_create_options(const char *format);  /* ends with name NULL; NULL: cannot create */
 const char *const *block_formats(void);             /* NULL-terminated names of all formats */
+/* A file that will be renamed to its name without this when it is complete. */
+#define BLOCK_PART_SUFFIX ".quern-part"
 /*
  * Makes filename. opts: size, backing_file, backing_fmt and the format's own; every option is
  * checked before the file is touched. shown, when not NULL, gets "k=v k=v" of what was used.

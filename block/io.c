@@ -220,6 +220,15 @@ int block_pdiscard(BlockNode *n, uint64_t off, uint64_t bytes)
     return ret == -ENOTSUP ? 0 : ret;
 }
 
+int block_reserve(BlockNode *n, uint64_t off, uint64_t bytes)
+{
+    int ret = check_range(n, off, bytes);
+
+    if (ret || !bytes)
+        return ret;
+    return n->read_only ? -EROFS : n->drv->reserve ? n->drv->reserve(n, off, bytes) : 0;
+}
+
 int block_flush(BlockNode *n)
 {
     if (n->read_only && n->drv->kind != DRV_FILTER)

@@ -5,7 +5,29 @@
 #include "block/qcow2_int.h"
 
 /* ---- preallocation ---- */
-static int prealloc_table(Qcow2 *s, uint64_t g, uint64_t end)
+static int write_real_zeroes(BlockNode *file, uint64_t off, uint64_t bytes)
+{
+    g_autofree uint8_t *zero = g_malloc0(MIN(bytes, MiB));
+    int ret = 0;
+
+    for (uint64_t o = 0; !ret && o < bytes; o += MiB)
+        ret = block_pwrite(file, off + o, zero, MIN(MiB, bytes - o));
+    return ret;
+}
+
+/* Host blocks for new clusters, as the mode asks; fresh ones read as zero already. */
+static int fill_run(Qcow2 *s, uint64_t off, uint64_t bytes, bool fresh, const char *mode)
+{
+    int ret = 0;
+
+    if (g_str_equal(mode, "full"))
+        return write_real_zeroes(s->node->file, off, bytes);
+    if (!fresh)                         /* a reused cluster: nobody may see its old bytes */
+        ret = block_pwrite_zeroes(s->node->file, off, bytes, 0);
+    return !ret && g_str_equal(mode, "falloc") ? block_reserve(s->node->file, off, bytes) : ret;
+}
+
+static int prealloc_table(Qcow2 *s, uint64_t g, uint64_t end, const char *mode)
 {
     uint64_t span = 1ULL << (s->cluster_bits + s->l2_bits), stop = MIN(end, (g & ~(span - 1)) + span);
     Table *t;
@@ -24,8 +46,8 @@ static int prealloc_table(Qcow2 *s, uint64_t g, uint64_t end)
         t->pins++;
         if (!s->external)
             ret = qcow2_alloc(s, &n, false, &off, &fresh);
-        if (!ret && !fresh)             /* a reused cluster: nobody may see its old bytes */
-            ret = block_pwrite_zeroes(s->node->file, off, n << s->cluster_bits, 0);
+        if (!ret && !s->external)
+            ret = fill_run(s, off, n << s->cluster_bits, fresh, mode);
         t->pins--;
         for (uint64_t k = 0; !ret && k < n; k++)
             qcow2_l2_set(s, t, i + k, (off + (k << s->cluster_bits)) | F_COPIED, s->node->backing_name ? 0 : 0xffffffff);
@@ -34,7 +56,7 @@ static int prealloc_table(Qcow2 *s, uint64_t g, uint64_t end)
     return ret;
 }
 
-bool qcow2_preallocate(BlockNode *n, uint64_t off, uint64_t size, GError **err)
+bool qcow2_preallocate(BlockNode *n, uint64_t off, uint64_t size, const char *mode, GError **err)
 {
     Qcow2 *s = n->priv;
     uint64_t span = 1ULL << (s->cluster_bits + s->l2_bits);
@@ -43,16 +65,16 @@ bool qcow2_preallocate(BlockNode *n, uint64_t off, uint64_t size, GError **err)
     while (off < size) {
         int ret = qcow2_cache_crowded(s) ? qcow2_flush(n) : 0;
         g_mutex_lock(&s->lock);
-        ret = ret ? ret : prealloc_table(s, off, size);
+        ret = ret ? ret : prealloc_table(s, off, size, mode);
         g_mutex_unlock(&s->lock);
         if (ret)
-            return err_set_errno(err, -ret, "Could not preallocate metadata");
+            return err_set_errno(err, -ret, "Could not preallocate");
         off = (off & ~(span - 1)) + span;
     }
     int ret = qcow2_flush(n);
     if (!ret && !s->external && block_node_size(n->file) < s->high << s->cluster_bits)
         return block_truncate(n->file, s->high << s->cluster_bits, "off", err);
-    return ret ? err_set_errno(err, -ret, "Could not preallocate metadata") : true;
+    return ret ? err_set_errno(err, -ret, "Could not preallocate") : true;
 }
 
 /* ---- size ---- */
@@ -143,10 +165,8 @@ bool qcow2_truncate(BlockNode *n, uint64_t size, const char *prealloc, GError **
         ret = block_pwrite_zeroes(n, old, edge - old, 0);
     if (ret)
         return err_set_errno(err, -ret, "Failed to zero the new area");
-    if (strcmp(prealloc, "off") && !qcow2_preallocate(n, old, size, err))
+    if (strcmp(prealloc, "off") && !qcow2_preallocate(n, old, size, prealloc, err))
         return false;
-    if ((g_str_equal(prealloc, "falloc") || g_str_equal(prealloc, "full")) && !s->external)
-        return block_truncate(n->file, MAX(s->high << s->cluster_bits, block_node_size(n->file)), prealloc, err);
     ret = qcow2_flush(n);
     return ret ? err_set_errno(err, -ret, "Could not flush") : true;
 }

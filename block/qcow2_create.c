@@ -211,12 +211,7 @@ static bool finish_image(BlockGraph *g, const char *filename, const Spec *p, GEr
     if (p->data_file)           /* opened without tables: nothing more to write here */
         return (n->read_only = true) && block_node_close(n, ok ? err : NULL) && ok;
     if (ok && p->prealloc && strcmp(p->prealloc, "off"))
-        ok = qcow2_preallocate(n, 0, p->size, err);
-    if (ok && p->prealloc && (g_str_equal(p->prealloc, "falloc") || g_str_equal(p->prealloc, "full"))) {
-        uint64_t len = block_node_size(n->file);
-        uint64_t want = MAX(s->high << s->cluster_bits, len);
-        ok = block_truncate(n->file, want, p->prealloc, err);
-    }
+        ok = qcow2_preallocate(n, 0, p->size, p->prealloc, err);
     return block_node_close(n, ok ? err : NULL) && ok;
 }
 

@@ -204,6 +204,6 @@ bool qcow2_change_backing(BlockNode *n, const char *name, const char *format, GE
 bool qcow2_amend(BlockNode *n, GHashTable *opts, bool force, GError **err);
 bool qcow2_make_empty(BlockNode *n, GError **err);
 /* Allocates all unallocated clusters of [off, size) without data. */
-bool qcow2_preallocate(BlockNode *n, uint64_t off, uint64_t size, GError **err);
+bool qcow2_preallocate(BlockNode *n, uint64_t off, uint64_t size, const char *mode, GError **err);
 
 #endif

@@ -160,6 +160,8 @@ bool vmdk_create(BlockGraph *g, const char *filename, GHashTable *opts, GString 
         return false;
     if (mono || stream) {
         g_autofree char *base = g_path_get_basename(filename);
+        if (g_str_has_suffix(base, BLOCK_PART_SUFFIX))
+            base[strlen(base) - strlen(BLOCK_PART_SUFFIX)] = 0;
         g_string_append_printf(lines, "RW %" PRIu64 " SPARSE \"%s\"\n", size / 512, base);
     } else if (!make_files(filename, sub, size, zero_grain, lines, err)) {
         return false;

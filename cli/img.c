@@ -3,6 +3,7 @@
  */
 #include <signal.h>
 #include <stdarg.h>
+#include <string.h>
 #include <unistd.h>
 #include "cli/img.h"
 #include <getopt.h>
@@ -127,7 +128,7 @@ static int take_option(Img *m, const ImgOpt *o)
     case IMG_FLAG: *(bool *)o->to = true; break;
     case IMG_SIZE:
         if (!block_parse_size(optarg, o->to, NULL))
-            return img_fail(m, "Invalid number '%s'", optarg);
+            return o->c < 256 ? img_fail(m, "Invalid number '%s' for -%c", optarg, o->c) : img_fail(m, "Invalid number '%s'", optarg);
         break;
     case IMG_CREATE: return add_create_opts(m, o->to, optarg) ? -1 : 1;
     case IMG_UNUSED: break;
@@ -143,6 +144,7 @@ int img_options(Img *m, int argc, char **argv, const ImgOpt *table, unsigned cou
     for (unsigned i = 0; i < count; i++)
         if (table[i].c < 256)
             g_string_append_printf(letters, "%c%s", table[i].c, table[i].kind == IMG_FLAG ? "" : ":");
+    argv[0] = (char *)m->prog;          /* the name getopt puts before its messages */
     while (code < 0 && (c = getopt_long(argc, argv, letters->str, long_options, NULL)) != -1) {
         unsigned i = 0;
         while (i < count && table[i].c != c)
@@ -212,11 +214,29 @@ char *img_human_size(uint64_t bytes)
 static volatile sig_atomic_t report_asked;
 static void on_usr1(int sig) { report_asked = 1; }
 
+static void show_bar(Img *m, double pct)
+{
+    enum { WIDTH = 40 };
+    char bar[WIDTH + 1];
+    int full = pct * WIDTH / 100;
+
+    if ((int)(pct * 10) == m->shown_permille)
+        return;
+    m->shown_permille = pct * 10;
+    memset(bar, '#', full);
+    memset(bar + full, '-', WIDTH - full);
+    bar[WIDTH] = 0;
+    printf("\r  [%s] %5.1f%%", bar, pct);
+    fflush(stdout);
+}
+
 void img_progress(Img *m, uint64_t done, uint64_t total)
 {
     double pct = total ? 100.0 * done / total : 100;
 
-    if (m->progress) {
+    if (m->progress && m->bar) {
+        show_bar(m, pct);
+    } else if (m->progress) {
         printf("    (%3.2f/100%%)\r", pct);
         fflush(stdout);
     }
@@ -252,6 +272,8 @@ static int run_verb(Img *m, const Verb *v, int argc, char **argv)
     int code;
 
     m->verb = v->name;
+    m->bar = isatty(STDOUT_FILENO) && strcmp(m->prog, "qemu-img");
+    m->shown_permille = -1;
     m->usage = v->usage;
     m->g = block_graph_new(NULL);
     sigaction(SIGUSR1, &sa, NULL);

@@ -28,7 +28,7 @@ static int size_from_backing(Img *m, const char *filename, GHashTable *opts, boo
     block_opts_set(bo, "driver", fmt);
     BlockNode *n = block_open(m->g, path, bo, BLOCK_NO_LOCK, &err);
     if (!n) {
-        img_fail(m, "%s: Could not open '%s': %s\nCould not open backing image.", filename, path, err->message);
+        img_fail(m, "%s: %s\nCould not open backing image.", filename, err->message);
         g_error_free(err);
         return 1;
     }
@@ -73,7 +73,8 @@ int img_create(Img *m, int argc, char **argv)
             return img_fail(m, "Unexpected argument: %s", argv[optind + 1]);
         if (!block_parse_size(argv[optind], &bytes, &err)) {
             g_clear_error(&err);
-            return img_fail(m, "Invalid image size specified. You may use k, M, G, T, P or E suffixes for "), 1;
+            return img_fail(m, "Invalid image size specified. You may use k, M, G, T, P or E suffixes for kilobytes, megabytes, gigabytes, "
+                            "terabytes, petabytes and exabytes."), 1;
         }
         g_autofree char *text = g_strdup_printf("%" PRIu64, bytes);
         block_opts_set(opts, "size", text);

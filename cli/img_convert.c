@@ -303,7 +303,9 @@ static int open_sources(Convert *cv, Args *a, char **names, int count)
 /* One file takes all: then the target may grow under another name. */
 static bool single_file_format(const char *fmt, GHashTable *opts)
 {
-    return strcmp(fmt, "vmdk") && !block_opts_get(opts, "data_file");
+    const char *sub = g_str_equal(fmt, "vmdk") ? block_opts_get(opts, "subformat") : NULL;
+
+    return (!sub || g_str_equal(sub, "monolithicSparse") || g_str_equal(sub, "streamOptimized")) && !block_opts_get(opts, "data_file");
 }
 
 static char *part_name(const char *dst)
@@ -315,7 +317,7 @@ static char *part_name(const char *dst)
     if (lstat(dst, &st) == 0 && !S_ISREG(st.st_mode))
         return NULL;                    /* a device or a link: written in place */
     g_autofree char *dir = g_path_get_dirname(dst);
-    return g_access(dir, W_OK) ? NULL : g_strdup_printf("%s.quern-part", dst);
+    return g_access(dir, W_OK) ? NULL : g_strdup_printf("%s" BLOCK_PART_SUFFIX, dst);
 }
 
 static BlockNode *create_target(Convert *cv, Args *a, const char *dst, char **part, bool *zero_init)
@@ -446,6 +448,7 @@ static int convert_run(Convert *cv, Args *a, char **names, int count)
     const char *dst = names[count];
     g_autofree char *part = NULL;
     GError *err = NULL;
+    struct stat st;
     int code = open_sources(cv, a, names, count);
 
     if (code)
@@ -462,8 +465,10 @@ static int convert_run(Convert *cv, Args *a, char **names, int count)
         cv->dst = create_target(cv, a, dst, &part, &cv->zero_init);
         cv->m->image_opts = saved;
     }
-    if (cv->dst && part) {
-        doomed_part = part;
+    /* In place there is at least no first file that looks whole. */
+    const char *doomed = part ? part : !a->no_create && cv->dst && lstat(dst, &st) == 0 && S_ISREG(st.st_mode) ? dst : NULL;
+    if (cv->dst && doomed) {
+        doomed_part = doomed;
         signal(SIGINT, on_signal);
         signal(SIGTERM, on_signal);
         signal(SIGHUP, on_signal);
@@ -478,8 +483,8 @@ static int convert_run(Convert *cv, Args *a, char **names, int count)
         code = img_error(cv->m, err);
     if (!code)
         code = finish_part(cv, part, dst);
-    if (code && part)
-        unlink(part);
+    if (code && doomed)
+        unlink(doomed);
     doomed_part = NULL;
     return code;
 }
@@ -501,6 +506,8 @@ int img_convert(Img *m, int argc, char **argv)
         cv.json_fd = a.progress[4] == ':' ? atoi(a.progress + 5) : 2;
     else if (a.progress)
         m->progress = true;
+    if (a.progress && (g_str_equal(a.progress, "bar") || g_str_equal(a.progress, "text")))
+        m->bar = *a.progress == 'b';
     if (!known_hash(a.hash))
         return img_fail(m, "hash '%s' is not known: use md5, sha1, sha256 or sha512", a.hash);
     if (argc - optind < 2)

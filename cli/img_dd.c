@@ -26,7 +26,8 @@ static int dd_arg(Img *m, Dd *d, const char *arg)
     else
         return img_fail(m, "unrecognized operand %s", arg);
     g_clear_error(&err);
-    return ok ? 0 : img_fail(m, "invalid number: '%s'", eq + 1);
+    return ok ? 0 : img_fail(m, "Invalid %.*s specified: '%s'%s", (int)(eq - arg), arg, eq + 1,
+                             g_str_has_prefix(arg, "bs=") ? ". Must be between 1 and 2147483647." : "");
 }
 
 static int dd_copy(Img *m, BlockNode *in, BlockNode *out, uint64_t start, uint64_t len)

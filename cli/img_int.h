@@ -15,6 +15,8 @@ typedef struct Img {
     const char *usage;
     BlockGraph *g;
     bool quiet, json, image_opts, force_share, progress;
+    bool bar;                   /* progress as a bar, not as text */
+    int shown_permille;
 } Img;
 
 int img_create(Img *m, int argc, char **argv);

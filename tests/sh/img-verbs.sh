@@ -145,6 +145,13 @@ $Q convert --image-policy=none -O raw near.qcow2 p.raw 2>out.txt; [ $? = 1 ] && 
 check "policy none: info opens no second file" $Q info --image-policy=none near.qcow2
 $Q create -q -f vmdk -o subformat=monolithicFlat in/f.vmdk 1M; $Q convert --image-policy=none -O raw in/f.vmdk p.raw 2>out.txt; [ $? = 1 ] && ok "policy none: VMDK extents" || nok "policy none: VMDK extents"
 $Q info --image-policy=some near.qcow2 2>out.txt; grep -q "any, beside or none" out.txt && ok "unknown policy" || nok "unknown policy"
+for p in falloc full; do
+    $Q create -q -f qcow2 -o preallocation=$p pa.qcow2 8M; $Q resize -q --preallocation=$p pa.qcow2 +4M
+    [ "$(du -k pa.qcow2 | cut -f1)" -ge 12288 ] && ok "preallocation=$p takes its space" || nok "preallocation=$p takes $(du -k pa.qcow2)"
+    check "preallocation=$p is clean" qemu-img check -q pa.qcow2
+done
+$Q convert -c -f raw -O vmdk src.raw cv.vmdk 2>/dev/null; [ $? = 1 ] && [ ! -e cv.vmdk ] && ok "a failed VMDK leaves no file" || nok "failed VMDK"
+$Q convert -f raw -O vmdk src.raw cv.vmdk; grep -aq 'SPARSE "cv.vmdk"' cv.vmdk && ok "a VMDK names itself" || nok "VMDK name"
 mkfifo pipe; $Q create -q -f qcow2 -u -b pipe -F raw f.qcow2 1M
 timeout 10 $Q convert -O raw f.qcow2 l.raw 2>/dev/null; [ $? = 1 ] && ok "a fifo is refused at once" || nok "fifo"
 $Q create -q -f qcow2 -u -b nbd:127.0.0.1:1 -F raw n.qcow2 1M
