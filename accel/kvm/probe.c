@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { LOOPS = 2500, INSNS = 2 * LOOPS, SLOW_MIPS = 20, PAGE = 4096, PAGES = 6, PML4 = PAGE, PDPT = 2 * PAGE, PD = 3 * PAGE };
+enum { LOOPS = 2500, INSNS = 2 * LOOPS, SLOW_MIPS = 20, TRIES = 4, PAGE = 4096, PAGES = 6, PML4 = PAGE, PDPT = 2 * PAGE, PD = 3 * PAGE };
 enum { IDT = 4 * PAGE, GDT = 5 * PAGE, HANDLER = 0x80, STACK = 0xf00, VECTOR = 0x40 };
 
 typedef struct Probe {
@@ -100,21 +100,41 @@ static void tear_down(Probe *p)
     g_aligned_free(p->mem);
 }
 
-static bool run(Probe *p, KvmSpeed *speed, GError **err)
+/* One turn of the loop; its time in microseconds, or -1 with err. */
+static int64_t run_once(Probe *p, GError **err)
 {
-    int64_t start = g_get_monotonic_time(), us;
+    struct kvm_regs regs = { .rflags = 2 };
+    int64_t start, us;
     int r;
 
+    if (vcpu_ioctl(p, KVM_SET_REGS, &regs))
+        return err_set_errno(err, errno, "KVM vcpu registers") - 1;
+    start = g_get_monotonic_time();
     do {
         r = vcpu_ioctl(p, KVM_RUN, NULL);
     } while (r < 0 && (errno == EINTR || errno == EAGAIN));
     us = MAX(g_get_monotonic_time() - start, 1);
     if (r < 0)
-        return err_set_errno(err, errno, "KVM cannot run guest code");
+        return err_set_errno(err, errno, "KVM cannot run guest code") - 1;
     if (p->run->exit_reason != KVM_EXIT_IO)
         return err_set(err, "KVM left a loop of two instructions with %s (reason %u)",
                        kvm_exit_name(p->run->exit_reason) ? kvm_exit_name(p->run->exit_reason) : "an unknown exit",
-                       p->run->exit_reason);
+                       p->run->exit_reason) - 1;
+    return us;
+}
+
+/* The best of a few turns: other work on the host may get in the way of one. */
+static bool run(Probe *p, KvmSpeed *speed, GError **err)
+{
+    int64_t us = INT64_MAX;
+
+    for (unsigned i = 0; i < TRIES && us > INSNS / SLOW_MIPS; i++) {
+        int64_t t = run_once(p, err);
+
+        if (t < 0)
+            return false;
+        us = MIN(us, t);
+    }
     speed->runs = true;
     speed->ring0_mips = (double)INSNS / us;
     speed->fast = speed->ring0_mips >= SLOW_MIPS;

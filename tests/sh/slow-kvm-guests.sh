@@ -23,9 +23,8 @@ done
 guest long64 kvm; same "$expected/long64.expected" "long64 on kvm"
 guest irq32 kvm; same "$expected/irq32.expected" "interrupts on kvm, its own choice of controllers"
 guest irq32 kvm,kernel-irqchip=off; same "$expected/irq32.expected" "interrupts on kvm with the models"
-works=$("$QUERN" doctor --json | grep -c '"kernel-irqchip-works": "yes"')
+# Where the host emulates kernels, quern's models serve every mode; elsewhere the kernel's own controllers do.
 for m in split on; do
-    [ "$works" -gt 0 ] || { echo "# this host's kernel controllers do not keep what is in service: kernel-irqchip=$m left out"; continue; }
     guest irq32 kvm,kernel-irqchip=$m; same "$expected/irq32.expected" "interrupts on kvm, kernel-irqchip=$m"
 done
 for m in off split on; do
