@@ -60,7 +60,7 @@ const char web_page[] =
     "  const n=(await take(1))[0];await take(n);send([1]);\n"
     "  if(u32(await take(4),0))throw Error('refused');\n"
     "  send([1]);\n"
-    "  const si=await take(24);await take(u32(si,20));resize(u16(si,0),u16(si,2));\n"
+    "  const si=await take(24);document.title=new TextDecoder().decode(await take(u32(si,20)));resize(u16(si,0),u16(si,2));\n"
     "  send([0,0,0,0,32,24,0,1,0,255,0,255,0,255,0,8,16,0,0,0]);\n"
     "  const encs=[1,0,-223,-224],m=[2,0,0,encs.length];for(const e of encs)m.push(e>>>24&255,e>>>16&255,e>>>8&255,e&255);\n"
     "  send(m);request(0);state('connected');canvas.focus();\n"

@@ -30,11 +30,14 @@ typedef struct LinuxPlan {
 
 GBytes *kernel_read_file(const char *path, const char *option, uint64_t max, GError **err)
 {
+    g_autoptr(GError) why = NULL;
     char *data = NULL;
     gsize len = 0;
 
-    if (!g_file_get_contents(path, &data, &len, err)) {
-        err_prefix(err, "%s", option);
+    if (!g_file_get_contents(path, &data, &len, &why)) {
+        const char *reason = strrchr(why->message, ':');        /* GLib's text names the file in its own way */
+
+        err_set(err, "%s: Could not open '%s'%s", option, path, reason ? reason : "");
         return NULL;
     }
     if (len > max) {
