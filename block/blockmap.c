@@ -91,6 +91,14 @@ static bool is_busy(BlockMap *b, uint32_t i)
     return false;
 }
 
+/* Lock held: block i's place once nobody is appending it. */
+static uint32_t settled(BlockMap *b, uint32_t i)
+{
+    while (is_busy(b, i))
+        g_cond_wait(&b->cond, &b->lock);
+    return b->map[i];
+}
+
 static int read_hole(BlockMap *b, uint32_t v, uint64_t off, uint64_t len, BlockVec vec)
 {
     BlockNode *back = v == BM_NONE && b->backing ? b->node->backing : NULL;
@@ -173,9 +181,7 @@ int blockmap_write(BlockMap *b, uint64_t off, uint64_t bytes, BlockVec v)
         uint64_t len = MIN(bytes, b->block_size - in);
         int ret = 0;
         g_mutex_lock(&b->lock);
-        while (is_busy(b, i))
-            g_cond_wait(&b->cond, &b->lock);
-        e = b->map[i];
+        e = settled(b, i);
         if (e >= BM_ZERO)
             ret = b->failed ? -EIO : append(b, i, in, len, v);
         g_mutex_unlock(&b->lock);
@@ -197,9 +203,7 @@ int blockmap_zeroes(BlockMap *b, uint64_t off, uint64_t bytes)
         uint64_t len = MIN(bytes, b->block_size - in);
         int ret = 0;
         g_mutex_lock(&b->lock);
-        while (is_busy(b, i))
-            g_cond_wait(&b->cond, &b->lock);
-        e = b->map[i];
+        e = settled(b, i);
         g_mutex_unlock(&b->lock);
         if (e < BM_ZERO) {
             ret = block_pwrite_zeroes(b->file, blockmap_host(b, e) + b->head + in, len, 0);

@@ -307,6 +307,19 @@ static int fix_copied(Qcow2 *s)
     return ret;
 }
 
+/* After references went: what is counted once now may be written in place again. */
+static int settle_copied(Qcow2 *s)
+{
+    int ret = qcow2_sync_exclusive(s);
+
+    if (ret)
+        return ret;
+    g_mutex_lock(&s->lock);
+    ret = fix_copied(s);
+    g_mutex_unlock(&s->lock);
+    return ret ? ret : qcow2_sync_exclusive(s);
+}
+
 static bool usable(Qcow2 *s, GError **err)
 {
     if (s->node->read_only)
@@ -434,13 +447,7 @@ static bool delete_exclusive(Qcow2 *s, int i, GError **err)
         qcow2_free_later(s, gone.l1_off, ((uint64_t)gone.l1_size * 8 + s->cluster_size - 1) &
                          ~(uint64_t)(s->cluster_size - 1), false);
     g_mutex_unlock(&s->lock);
-    ret = ret ? ret : qcow2_sync_exclusive(s);
-    if (!ret) {
-        g_mutex_lock(&s->lock);
-        ret = fix_copied(s);
-        g_mutex_unlock(&s->lock);
-        ret = ret ? ret : qcow2_sync_exclusive(s);
-    }
+    ret = ret ? ret : settle_copied(s);
     snap_clear(&gone);
     return ret ? err_set_errno(err, -ret, "Could not drop the snapshot's references (clusters may be leaked)") : true;
 }
@@ -454,7 +461,8 @@ static int find_or_complain(Qcow2 *s, const char *id, GError **err)
     return i;
 }
 
-bool qcow2_snap_delete(BlockNode *n, const char *id, GError **err)
+/* op on the snapshot, with nobody else in the image. */
+static bool change(BlockNode *n, const char *id, bool (*op)(Qcow2 *s, int i, GError **err), GError **err)
 {
     Qcow2 *s = n->priv;
     int i = usable(s, err) ? find_or_complain(s, id, err) : -1;
@@ -463,14 +471,17 @@ bool qcow2_snap_delete(BlockNode *n, const char *id, GError **err)
     if (i < 0)
         return false;
     qcow2_exclusive_begin(s);
-    ok = fragile(s, true, err) && delete_exclusive(s, i, err) && fragile(s, false, err);
+    ok = fragile(s, true, err) && op(s, i, err) && fragile(s, false, err);
     qcow2_exclusive_end(s);
     return ok;
 }
 
+bool qcow2_snap_delete(BlockNode *n, const char *id, GError **err) { return change(n, id, delete_exclusive, err); }
+
 /* ---- apply ---- */
-static bool apply_exclusive(Qcow2 *s, const Snap *p, GError **err)
+static bool apply_exclusive(Qcow2 *s, int i, GError **err)
 {
+    const Snap *p = &s->snaps[i];
     g_autofree uint64_t *new_l1 = NULL, *old_l1 = NULL;
     uint32_t old_size = s->l1_size, size = MAX(p->l1_size, qcow2_l1_needed(s, p->disk_size));
     int ret = qcow2_sync_exclusive(s);
@@ -481,8 +492,8 @@ static bool apply_exclusive(Qcow2 *s, const Snap *p, GError **err)
         return false;
     new_l1 = g_realloc(new_l1, (size_t)size * 8 + 8);
     memset(new_l1 + p->l1_size, 0, (size_t)(size - p->l1_size) * 8);
-    for (uint32_t i = 0; i < size; i++)
-        new_l1[i] &= ~F_COPIED;
+    for (uint32_t k = 0; k < size; k++)
+        new_l1[k] &= ~F_COPIED;
     old_l1 = g_memdup2(s->l1, MAX((size_t)old_size * 8, 8));
     g_mutex_lock(&s->lock);
     ret = ref_tree(s, new_l1, size, 1);
@@ -494,29 +505,11 @@ static bool apply_exclusive(Qcow2 *s, const Snap *p, GError **err)
     g_mutex_lock(&s->lock);
     ret = ref_tree(s, old_l1, old_size, -1);
     g_mutex_unlock(&s->lock);
-    ret = ret ? ret : qcow2_sync_exclusive(s);
-    if (!ret) {
-        g_mutex_lock(&s->lock);
-        ret = fix_copied(s);
-        g_mutex_unlock(&s->lock);
-        ret = ret ? ret : qcow2_sync_exclusive(s);
-    }
+    ret = ret ? ret : settle_copied(s);
     return ret ? err_set_errno(err, -ret, "Could not drop references (clusters may be leaked)") : true;
 }
 
-bool qcow2_snap_apply(BlockNode *n, const char *id, GError **err)
-{
-    Qcow2 *s = n->priv;
-    int i = usable(s, err) ? find_or_complain(s, id, err) : -1;
-    bool ok;
-
-    if (i < 0)
-        return false;
-    qcow2_exclusive_begin(s);
-    ok = fragile(s, true, err) && apply_exclusive(s, &s->snaps[i], err) && fragile(s, false, err);
-    qcow2_exclusive_end(s);
-    return ok;
-}
+bool qcow2_snap_apply(BlockNode *n, const char *id, GError **err) { return change(n, id, apply_exclusive, err); }
 
 bool qcow2_snap_load(BlockNode *n, const char *id, GError **err)
 {

@@ -39,6 +39,17 @@ static void put_dma_modes(IdeDrive *d)
     put(d, 88, 0x3f | (type == 8 ? bit << 8 : 0));      /* Ultra DMA 0-5 */
 }
 
+/* Serial number, buffer, firmware and model: the same words in both answers. */
+static void put_names(IdeDrive *d)
+{
+    put_string(d, 10, d->serial, 20);
+    put(d, 20, 3);
+    put(d, 21, 512);
+    put(d, 22, 4);
+    put_string(d, 23, d->ver, 8);
+    put_string(d, 27, d->model, 40);
+}
+
 void ata_identify(IdeDrive *d)
 {
     uint32_t chs = d->cylinders * d->heads * d->sectors, lba28 = MIN(d->nb_sectors, (1u << 28) - 1);
@@ -49,12 +60,7 @@ void ata_identify(IdeDrive *d)
     put(d, 1, d->cylinders);
     put(d, 3, d->heads);
     put(d, 6, d->sectors);
-    put_string(d, 10, d->serial, 20);
-    put(d, 20, 3);
-    put(d, 21, 512);
-    put(d, 22, 4);
-    put_string(d, 23, d->ver, 8);
-    put_string(d, 27, d->model, 40);
+    put_names(d);
     put(d, 47, 0x8000 | 16);
     put(d, 48, 1);
     put(d, 49, 1 << 11 | 1 << 9 | 1 << 8);      /* IORDY, LBA, DMA */
@@ -103,12 +109,7 @@ void ata_identify_packet(IdeDrive *d)
 {
     memset(d->buf, 0, IDE_SECTOR);
     put(d, 0, 2 << 14 | 5 << 8 | 1 << 7 | 2 << 5);      /* ATAPI CD-ROM, removable, 12-byte packets */
-    put_string(d, 10, d->serial, 20);
-    put(d, 20, 3);
-    put(d, 21, 512);
-    put(d, 22, 4);
-    put_string(d, 23, d->ver, 8);
-    put_string(d, 27, d->model, 40);
+    put_names(d);
     put(d, 48, 1);
     put(d, 49, 1 << 11 | 1 << 9 | 1 << 8);
     put(d, 53, 7);
