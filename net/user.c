@@ -28,6 +28,9 @@ typedef struct NetUser {
     GPtrArray *fds;             /* of UserFd; the index is slirp's */
     guint next_fd;              /* slirp asks in the same order each round: where to look first */
     bool woken;                 /* the main loop comes by anyway */
+    bool blocked;               /* the card is full: host sockets are not read */
+    bool pinged;                /* a ping to the outside was seen */
+    uint32_t net, mask;         /* the virtual network */
     GPtrArray *forwards;        /* guestfwd streams */
     char *net_text;
     bool restricted;
@@ -57,6 +60,7 @@ static int from_glib(GIOCondition c)
 static int add_poll(int fd, int events, void *opaque)
 {
     NetUser *u = opaque;
+    GIOCondition want = to_glib(events) & (u->blocked ? ~(G_IO_IN | G_IO_PRI) : ~0);
     UserFd *f;
 
     for (guint i = 0; i < u->fds->len; i++) {
@@ -66,13 +70,13 @@ static int add_poll(int fd, int events, void *opaque)
         if (f->poll.fd != fd || f->wanted)
             continue;
         f->wanted = true;
-        f->poll.events = to_glib(events);
+        f->poll.events = want;
         u->next_fd = at + 1;
         return at;
     }
     f = g_new0(UserFd, 1);
     f->poll.fd = fd;
-    f->poll.events = to_glib(events);
+    f->poll.events = want;
     f->wanted = true;
     g_ptr_array_add(u->fds, f);
     g_source_add_poll(u->source, &f->poll);
@@ -141,8 +145,24 @@ static ssize_t cb_send_packet(const void *buf, size_t len, void *opaque)
 {
     NetUser *u = opaque;
 
-    net_send(u->port, buf, len);
+    u->blocked = !net_send(u->port, buf, len) || u->blocked;
     return len;
+}
+
+static void wake(NetUser *u)
+{
+    if (!u->woken) {
+        u->woken = true;
+        g_main_context_wakeup(NULL);
+    }
+}
+
+static void user_writable(void *opaque)
+{
+    NetUser *u = opaque;
+
+    u->blocked = false;
+    wake(u);
 }
 
 static void cb_guest_error(const char *msg, void *opaque)
@@ -213,6 +233,25 @@ static const SlirpCb callbacks = {
     .register_poll_fd = cb_fd, .unregister_poll_fd = cb_fd, .notify = cb_notify,
 };
 
+/* The first ping that leaves the virtual network: does this host let its users ping (icmp(7))? */
+static void check_ping(NetUser *u, const uint8_t *frame, size_t len)
+{
+    static const uint8_t icmp = 1, echo = 8;
+    const uint8_t *ip = frame + 14;
+    int fd;
+
+    if (u->pinged || len < 14 + 20 + 8 || ld16_be(frame + 12) != 0x0800 || ip[9] != icmp || ip[(ip[0] & 15) * 4] != echo ||
+        (ld32_be(ip + 16) & u->mask) == u->net)
+        return;
+    u->pinged = true;
+    fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);
+    if (fd >= 0)
+        close(fd);
+    else
+        log_warn("network %s: this host does not let you send pings for the guest; 'sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"' "
+                 "allows it", u->port->id);
+}
+
 static bool user_receive(void *opaque, const uint8_t *frame, size_t len)
 {
     NetUser *u = opaque;
@@ -225,11 +264,9 @@ static bool user_receive(void *opaque, const uint8_t *frame, size_t len)
         trace(net_user_drop, "%s", why);
         return true;
     }
+    check_ping(u, copy, len);
     slirp_input(u->slirp, copy, len);
-    if (!u->woken) {            /* its descriptors may have changed */
-        u->woken = true;
-        g_main_context_wakeup(NULL);
-    }
+    wake(u);                    /* its descriptors may have changed */
     return true;
 }
 
@@ -256,7 +293,8 @@ static char *user_describe(void *opaque)
     return g_strdup_printf("type=user,net=%s,restrict=%s", u->net_text, u->restricted ? "on" : "off");
 }
 
-const NetPortOps net_user_ops = { .receive = user_receive, .destroy = user_destroy, .describe = user_describe };
+const NetPortOps net_user_ops = { .receive = user_receive, .writable = user_writable, .destroy = user_destroy,
+                                 .describe = user_describe };
 
 static bool get_addr(OptList *o, const char *key, struct in_addr *a, GError **err)
 {
@@ -525,6 +563,8 @@ NetPort *net_user_new(const char *id, OptList *o, GError **err)
     u->fds = g_ptr_array_new_with_free_func(g_free);
     u->net_text = g_steal_pointer(&net_text);
     u->restricted = restricted;
+    u->net = ntohl(cfg.vnetwork.s_addr);
+    u->mask = ntohl(cfg.vnetmask.s_addr);
     u->port = net_port_new("user", id, &net_user_ops, u);
     u->port->max_frame = NET_USER_FRAME_MAX;
     u->slirp = slirp_new(&cfg, &callbacks, u);
