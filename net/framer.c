@@ -61,22 +61,31 @@ static bool take_frame(NetFramer *f, bool *bad)
     return true;
 }
 
+/* Delivers every whole frame read. False: stopped by a full card, or the peer lied and f is gone. */
+static bool take_frames(NetFramer *f)
+{
+    bool bad = false;
+
+    while (take_frame(f, &bad)) {
+        if (!f->in)
+            return false;
+    }
+    if (bad) {
+        log_warn("network %s: the peer sent an impossible frame length; disconnecting", f->port->id);
+        framer_lost(f);
+    }
+    return !bad;
+}
+
 static gboolean framer_readable(gint fd, GIOCondition c, gpointer opaque)
 {
     NetFramer *f = opaque;
-    bool bad = false;
 
+    if (!take_frames(f))        /* what was left when the card was full */
+        return G_SOURCE_REMOVE;
     for (int budget = FRAMER_BUDGET; budget--; ) {
         ssize_t n;
 
-        while (take_frame(f, &bad)) {   /* also what was left when the card was full */
-            if (!f->in)
-                return G_SOURCE_REMOVE;
-        }
-        if (bad) {
-            log_warn("network %s: the peer sent an impossible frame length; disconnecting", f->port->id);
-            return framer_lost(f);
-        }
         memmove(f->rx, f->rx + f->rx_at, f->rx_len);
         f->rx_at = 0;
         n = read(fd, f->rx + f->rx_len, sizeof f->rx - f->rx_len);
@@ -85,6 +94,8 @@ static gboolean framer_readable(gint fd, GIOCondition c, gpointer opaque)
         if (n <= 0)
             return framer_lost(f);
         f->rx_len += n;
+        if (!take_frames(f))
+            return G_SOURCE_REMOVE;
     }
     return G_SOURCE_CONTINUE;
 }

@@ -32,6 +32,8 @@ void net_port_free(NetPort *p)
     if (!p)
         return;
     net_buffer_detach(p);
+    if (p->again)
+        g_source_remove(p->again);
     net_port_unplug(p);
     g_clear_pointer(&p->dumps, g_ptr_array_unref);
     net_port_purge(p);
@@ -216,6 +218,16 @@ bool net_sendv(NetPort *from, const struct iovec *iov, int iovcnt)
     return net_send(from, buf, len);
 }
 
+static gboolean ready_again(gpointer opaque)
+{
+    NetPort *p = opaque;
+
+    p->again = 0;
+    net_port_ready(p);
+    return G_SOURCE_REMOVE;
+}
+
+/* A sender that is woken refills the queue: what is left after a full round goes on from the main loop. */
 void net_port_ready(NetPort *p)
 {
     unsigned budget = NET_QUEUE_MAX;
@@ -228,6 +240,8 @@ void net_port_ready(NetPort *p)
         }
         g_free(q);
     }
+    if (!g_queue_is_empty(&p->queue) && !p->again)
+        p->again = g_timeout_add(0, ready_again, p);
     if (p->sender_blocked && p->queue.length < NET_QUEUE_MAX / 4) {
         p->sender_blocked = false;
         if (p->peer && p->peer->ops->writable)

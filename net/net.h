@@ -55,6 +55,7 @@ struct NetPort {
     bool sender_blocked;        /* peer's net_send() returned false */
     GQueue queue;               /* of NetQueued: frames waiting for this port to become ready */
     bool delivering;
+    guint again;                /* source that delivers what a full round left */
     GPtrArray *dumps;           /* captures: net/dump.c */
     struct NetBuffer *buffer;   /* holds frames back: net/buffer.c; or NULL */
     uint64_t frames_in, bytes_in, dropped;
