@@ -159,3 +159,52 @@ bool rig_exec(Rig *r, RigMode mode, const void *code, size_t len)
     rig_put(r, RIG_CODE + len, tail, sizeof tail);
     return rig_run(r, 5000);
 }
+
+void rig_count_locked(const char *engine, uint32_t var, uint32_t done)
+{
+    enum { TIMES = 30000 };
+    Rig *r = rig_new(engine, 2);
+    uint32_t n, zero = 0;
+    Code k = { .n = 0 };
+
+    for (unsigned cpu = 0; cpu < 2; cpu++) {
+        rig_mode_cpu(r, cpu, RIG_64);
+        x86_cpu(g_ptr_array_index(r->m->vcpus, cpu))->gpr[R_RSP] = RIG_STACK - cpu * 0x1000;
+    }
+    /* mov ecx, TIMES; 1: lock inc dword [var]; dec ecx; jnz 1b; lock inc dword [done]; 2: cmp dword [done], 2; jne 2b; out; hlt */
+    E(&k, 0xb9);
+    emit32(&k, TIMES);
+    E(&k, 0xf0, 0xff, 0x04, 0x25);
+    emit32(&k, var);
+    E(&k, 0xff, 0xc9, 0x75, 0xf4, 0xf0, 0xff, 0x04, 0x25);
+    emit32(&k, done);
+    E(&k, 0x83, 0x3c, 0x25);
+    emit32(&k, done);
+    E(&k, 2, 0x75, 0xf6, 0xe6, RIG_EXIT, 0xf4);
+    rig_put(r, var, &zero, 4);
+    rig_put(r, done, &zero, 4);
+    rig_put(r, RIG_CODE, k.b, k.n);
+    g_assert_true(rig_run(r, 60000));
+    memcpy(&n, r->m->ram->host + var, 4);
+    g_assert_cmpuint(n, ==, 2 * TIMES);
+    rig_free(r);
+}
+
+int rig_main(int argc, char **argv, const char *prefix, bool exact, const RigTest *tests, unsigned n)
+{
+    static const char *const engines[] = { "interp", "jit", "jit,exact=on" };
+    int rc;
+
+    g_test_init(&argc, &argv, NULL);
+    machine_lock();
+    for (unsigned e = 0; e < (exact ? 3 : 2) && (!e || accel_find("jit")); e++) {
+        for (unsigned t = 0; t < n; t++) {
+            g_autofree char *path = g_strdup_printf("%s/%s/%s", prefix, engines[e], tests[t].name);
+
+            g_test_add_data_func(path, engines[e], tests[t].fn);
+        }
+    }
+    rc = g_test_run();
+    machine_unlock();
+    return rc;
+}

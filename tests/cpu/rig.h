@@ -11,6 +11,8 @@
 #include "target/x86/flags.h"
 #include "target/x86/operand.h"
 
+#include <string.h>
+
 enum { RIG_RAM = 16 << 20, RIG_CODE = 0x10000, RIG_DATA = 0x20000, RIG_STACK = 0x80000, RIG_EXIT = 0xf4,
        RIG_EXIT_MEM = 0xf00000 };
 typedef enum { RIG_16, RIG_32, RIG_64 } RigMode;
@@ -37,5 +39,23 @@ void rig_put(Rig *r, uint64_t addr, const void *bytes, size_t len);
 bool rig_run(Rig *r, unsigned ms);
 /* Code bytes, then "out 0xf4, al"; run; the registers can be read after. */
 bool rig_exec(Rig *r, RigMode mode, const void *code, size_t len);
+
+/* Code that is put together piece by piece. */
+typedef struct Code { uint8_t b[1024]; unsigned n; } Code;
+static inline void emit(Code *k, const void *bytes, unsigned n)
+{
+    g_assert_cmpuint(n, <=, sizeof k->b - k->n);
+    memcpy(k->b + k->n, bytes, n);
+    k->n += n;
+}
+static inline void emit32(Code *k, uint32_t v) { emit(k, &v, 4); }
+#define E(k, ...) emit(k, (const uint8_t[]){ __VA_ARGS__ }, sizeof((uint8_t[]){ __VA_ARGS__ }))
+
+/* Two CPUs add to the word at var by LOCK INC, code at RIG_CODE; none may be lost. done: another word they use. */
+void rig_count_locked(const char *engine, uint32_t var, uint32_t done);
+
+/* The main() of tests that take an engine (as rig_new does): each of them on interp and jit, and if exact on jit,exact=on. */
+typedef struct RigTest { const char *name; GTestDataFunc fn; } RigTest;
+int rig_main(int argc, char **argv, const char *prefix, bool exact, const RigTest *tests, unsigned n);
 
 #endif

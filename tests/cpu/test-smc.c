@@ -7,16 +7,6 @@
 #include "softmmu/accel.h"
 #include "softmmu/dma.h"
 
-typedef struct Code { uint8_t b[512]; unsigned n; } Code;
-
-static void emit(Code *k, const void *bytes, unsigned n)
-{
-    memcpy(k->b + k->n, bytes, n);
-    k->n += n;
-}
-#define E(k, ...) emit(k, (const uint8_t[]){ __VA_ARGS__ }, sizeof((uint8_t[]){ __VA_ARGS__ }))
-static void emit32(Code *k, uint32_t v) { emit(k, &v, 4); }
-
 /* A store to an instruction that lies dist nops ahead in the same run. */
 static void store_ahead_takes_effect(gconstpointer engine)
 {
@@ -182,29 +172,7 @@ static void other_cpu_patches_function(gconstpointer engine)
 /* Two CPUs count one variable up with LOCK INC on a page that also holds code. */
 static void locked_counts_on_code_page_are_exact(gconstpointer engine)
 {
-    enum { ROUNDS = 20000 };
-    Rig *r = rig_new(engine, 2);
-    uint32_t var = RIG_CODE + 0x200, done = RIG_CODE + 0x210, n;
-    Code k = { .n = 0 };
-
-    rig_mode(r, RIG_64);
-    rig_mode_cpu(r, 1, RIG_64);
-    x86_cpu(g_ptr_array_index(r->m->vcpus, 1))->gpr[R_RSP] = RIG_STACK - 0x1000;
-    /* mov ecx, ROUNDS; 1: lock inc dword [var]; dec ecx; jnz 1b; lock inc dword [done]; 2: cmp dword [done], 2; jne 2b; out; hlt */
-    E(&k, 0xb9);
-    emit32(&k, ROUNDS);
-    E(&k, 0xf0, 0xff, 0x04, 0x25);
-    emit32(&k, var);
-    E(&k, 0xff, 0xc9, 0x75, 0xf4, 0xf0, 0xff, 0x04, 0x25);
-    emit32(&k, done);
-    E(&k, 0x83, 0x3c, 0x25);
-    emit32(&k, done);
-    E(&k, 2, 0x75, 0xf6, 0xe6, RIG_EXIT, 0xf4);
-    rig_put(r, RIG_CODE, k.b, k.n);
-    g_assert_true(rig_run(r, 60000));
-    memcpy(&n, r->m->ram->host + var, 4);
-    g_assert_cmpuint(n, ==, 2 * ROUNDS);
-    rig_free(r);
+    rig_count_locked(engine, RIG_CODE + 0x200, RIG_CODE + 0x210);
 }
 
 /* A load from this device lets another thread patch the immediate of the last instruction. */
@@ -276,28 +244,19 @@ static void stores_after_clearing_are_marked(gconstpointer engine)
 
 int main(int argc, char **argv)
 {
-    static const char *const engines[] = { "interp", "jit" };
-    int rc;
+#define T(f) { #f, f }
+    static const RigTest tests[] = {
+        T(store_ahead_takes_effect),
+        T(loop_patches_itself),
+        T(tail_on_next_page_is_seen),
+        T(store_through_alias_is_seen),
+        T(string_store_over_code_is_seen),
+        T(device_store_ends_loop),
+        T(other_cpu_patches_function),
+        T(serializing_sees_other_store),
+        T(stores_after_clearing_are_marked),
+        T(locked_counts_on_code_page_are_exact),
+    };
 
-    g_test_init(&argc, &argv, NULL);
-    machine_lock();
-    for (unsigned n = 0; n < G_N_ELEMENTS(engines); n++) {
-        if (!accel_find(engines[n]))
-            continue;
-#define T(f) { g_autofree char *path = g_strdup_printf("/cpu/smc/%s/" #f, engines[n]); \
-               g_test_add_data_func(path, engines[n], f); }
-        T(store_ahead_takes_effect)
-        T(loop_patches_itself)
-        T(tail_on_next_page_is_seen)
-        T(store_through_alias_is_seen)
-        T(string_store_over_code_is_seen)
-        T(device_store_ends_loop)
-        T(other_cpu_patches_function)
-        T(serializing_sees_other_store)
-        T(stores_after_clearing_are_marked)
-        T(locked_counts_on_code_page_are_exact)
-    }
-    rc = g_test_run();
-    machine_unlock();
-    return rc;
+    return rig_main(argc, argv, "/cpu/smc", false, tests, G_N_ELEMENTS(tests));
 }

@@ -4,20 +4,7 @@
  */
 #include "tests/cpu/rig.h"
 
-#include "softmmu/accel.h"
-
-#include <string.h>
-
 enum { IDT = 0x110000, GDT = 0x111000, HANDLER = 0x112000, VECTOR = 0x40, COUNT = 0x113000, ROUNDS = 40000 };
-
-typedef struct Code { uint8_t b[1024]; unsigned n; } Code;
-static void emit(Code *k, const void *bytes, unsigned n)
-{
-    memcpy(k->b + k->n, bytes, n);
-    k->n += n;
-}
-#define E(k, ...) emit(k, (const uint8_t[]){ __VA_ARGS__ }, sizeof((uint8_t[]){ __VA_ARGS__ }))
-static void emit32(Code *k, uint32_t v) { emit(k, &v, 4); }
 
 /* ---- interrupts ---- */
 
@@ -350,40 +337,11 @@ static void remapped_code_after_invlpg(gconstpointer engine)
 
 /* ---- several processors ---- */
 
-/* Two CPUs count with LOCK INC at `var`. */
-static void count_locked(const char *engine, uint32_t var)
-{
-    enum { TIMES = 30000 };
-    Rig *r = rig_new(engine, 2);
-    uint32_t done = RIG_DATA + 0x2000, n, zero = 0;
-    Code k = { .n = 0 };
-
-    rig_put(r, var, &zero, 4);
-    rig_put(r, done, &zero, 4);
-    for (unsigned cpu = 0; cpu < 2; cpu++) {
-        rig_mode_cpu(r, cpu, RIG_64);
-        x86_cpu(g_ptr_array_index(r->m->vcpus, cpu))->gpr[R_RSP] = RIG_STACK - cpu * 0x1000;
-    }
-    E(&k, 0xb9);
-    emit32(&k, TIMES);
-    E(&k, 0xf0, 0xff, 0x04, 0x25);
-    emit32(&k, var);
-    E(&k, 0xff, 0xc9, 0x75, 0xf4, 0xf0, 0xff, 0x04, 0x25);
-    emit32(&k, done);
-    E(&k, 0x83, 0x3c, 0x25);
-    emit32(&k, done);
-    E(&k, 2, 0x75, 0xf6, 0xe6, RIG_EXIT, 0xf4);
-    rig_put(r, RIG_CODE, k.b, k.n);
-    g_assert_true(rig_run(r, 60000));
-    memcpy(&n, r->m->ram->host + var, 4);
-    g_assert_cmpuint(n, ==, 2 * TIMES);
-    rig_free(r);
-}
-static void locked_counts_are_exact(gconstpointer engine) { count_locked(engine, RIG_DATA + 0x100); }
+static void locked_counts_are_exact(gconstpointer engine) { rig_count_locked(engine, RIG_DATA + 0x100, RIG_DATA + 0x2000); }
 static void split_locked_counts_are_exact(gconstpointer engine)
 {
-    count_locked(engine, RIG_DATA + 0x13e);     /* across lines */
-    count_locked(engine, RIG_DATA + 0xffe);     /* across pages */
+    rig_count_locked(engine, RIG_DATA + 0x13e, RIG_DATA + 0x2000);     /* across lines */
+    rig_count_locked(engine, RIG_DATA + 0xffe, RIG_DATA + 0x2000);     /* across pages */
 }
 
 /*
@@ -423,26 +381,17 @@ static void cpus_patch_each_other(gconstpointer engine)
 
 int main(int argc, char **argv)
 {
-    static const char *const engines[] = { "interp", "jit", "jit,exact=on" };
-    int rc;
+#define T(f) { #f, f }
+    static const RigTest tests[] = {
+        T(interrupts_change_nothing),
+        T(accesses_between_steps),
+        T(return_without_call),
+        T(same_address_in_two_spaces),
+        T(remapped_code_after_invlpg),
+        T(locked_counts_are_exact),
+        T(split_locked_counts_are_exact),
+        T(cpus_patch_each_other),
+    };
 
-    g_test_init(&argc, &argv, NULL);
-    machine_lock();
-    for (unsigned n = 0; n < G_N_ELEMENTS(engines); n++) {
-        if (n && !accel_find("jit"))
-            continue;
-#define T(f) { g_autofree char *path = g_strdup_printf("/events/%s/" #f, engines[n]); \
-               g_test_add_data_func(path, engines[n], f); }
-        T(interrupts_change_nothing)
-        T(accesses_between_steps)
-        T(return_without_call)
-        T(same_address_in_two_spaces)
-        T(remapped_code_after_invlpg)
-        T(locked_counts_are_exact)
-        T(split_locked_counts_are_exact)
-        T(cpus_patch_each_other)
-    }
-    rc = g_test_run();
-    machine_unlock();
-    return rc;
+    return rig_main(argc, argv, "/events", true, tests, G_N_ELEMENTS(tests));
 }
