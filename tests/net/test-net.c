@@ -194,6 +194,48 @@ static void guard_drops_lying_lengths(void)
     }
 }
 
+/* One case a row: protocol, UDP destination port, IP total length, transport length field (UDP), fragment word, verdict. */
+static void guard_knows_each_protocol(void)
+{
+    static const struct { const char *what; int proto, port, total, ulen, frag; bool passes; } cases[] = {
+        { "UDP", 17, 53, 40, 20, 0, true }, { "UDP header cut short", 17, 53, 27, 8, 0, false },
+        { "UDP length below its header", 17, 53, 40, 7, 0, false }, { "UDP length past the packet", 17, 53, 40, 21, 0, false },
+        { "UDP port 0", 17, 0, 40, 20, 0, false }, { "DHCP cut short", 17, 67, 40, 20, 0, false },
+        { "DHCP one byte short", 17, 67, 28 + 235, 8 + 235, 0, false }, { "DHCP", 17, 67, 28 + 240, 8 + 240, 0, true },
+        { "TFTP cut short", 17, 69, 31, 11, 0, false }, { "TFTP", 17, 69, 40, 20, 0, true },
+        { "ICMP cut short", 1, 0, 27, 0, 0, false }, { "ICMP", 1, 0, 28, 0, 0, true },
+        { "first fragment without a header", 17, 53, 24, 8, 0x2000, false }, { "last fragment", 17, 53, 40, 20, 0x0010, true },
+        { "fragment beyond 64 KiB", 17, 53, 300, 20, 0x1fff, false }, { "TCP header cut short", 6, 80, 39, 0, 0, false },
+        { "total length past the frame", 17, 53, 301, 20, 0, false }, { "total length below the header", 17, 53, 19, 20, 0, false },
+    };
+    uint8_t f[14 + 300];
+    const char *why;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        memset(f, 0, sizeof f);
+        st16_be(f + 12, 0x0800);
+        f[14] = 0x45;
+        st16_be(f + 16, cases[i].total);
+        st16_be(f + 20, cases[i].frag);
+        f[23] = cases[i].proto;
+        st16_be(f + 36, cases[i].port);
+        st16_be(f + 38, cases[i].ulen);
+        g_test_message("%s", cases[i].what);
+        g_assert_true(slirp_guard(f, sizeof f, &why) == cases[i].passes);
+    }
+    memset(f, 0, sizeof f);
+    st16_be(f + 12, 0x0806);
+    g_assert_false(slirp_guard(f, 14 + 27, &why));      /* ARP */
+    g_assert_true(slirp_guard(f, 14 + 28, &why));
+    st16_be(f + 12, 0x8100);
+    g_assert_false(slirp_guard(f, sizeof f, &why));     /* neither IP nor ARP */
+    st16_be(f + 12, 0x86dd);
+    f[14] = 0x60;
+    f[20] = 17;
+    st16_be(f + 18, 261);
+    g_assert_false(slirp_guard(f, sizeof f, &why));     /* IPv6 payload past the frame */
+}
+
 static void guard_survives_random_frames(void)
 {
     uint8_t f[128];
@@ -548,6 +590,7 @@ int main(int argc, char **argv)
     g_test_add_func("/net/buffer_holds_frames_for_its_interval", buffer_holds_frames_for_its_interval);
     g_test_add_func("/net/guard_clears_tcp_urgent_and_keeps_checksum", guard_clears_tcp_urgent_and_keeps_checksum);
     g_test_add_func("/net/guard_drops_lying_lengths", guard_drops_lying_lengths);
+    g_test_add_func("/net/guard_knows_each_protocol", guard_knows_each_protocol);
     g_test_add_func("/net/guard_survives_random_frames", guard_survives_random_frames);
     g_test_add_func("/net/user_network_checks_its_options", user_network_checks_its_options);
     g_test_add_data_func("/net/user_network_answers_dhcp", "user,id=n0", user_network_answers_dhcp);
