@@ -26,7 +26,7 @@ timeout 200 "$QUERN" -display none -serial "unix:$tmp/port,server=on,wait=on" -m
     -vga none -nodefaults -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1" -accel jit \
     -drive "if=none,id=a,file=$tmp/cd1,format=raw,media=cdrom" -device ide-cd,drive=a,bus=ide.1,unit=0 \
     -device ahci,id=ahci0 -drive "if=none,id=b,file=$tmp/cd1,format=raw,media=cdrom" -device ide-cd,drive=b,bus=ahci0.1 \
-    -device virtio-scsi-pci,id=s -drive "if=none,id=c,file=$tmp/cd1,format=raw,media=cdrom" -device scsi-cd,drive=c,bus=s.0 </dev/null &
+    -object iothread,id=io0 -device virtio-scsi-pci,id=s,iothread=io0 -drive "if=none,id=c,file=$tmp/cd1,format=raw,media=cdrom" -device scsi-cd,drive=c,bus=s.0 </dev/null &
 pid=$!
 for i in $(seq 100); do [ -S "$tmp/port" ] && break; sleep 0.1; done
 mkfifo "$tmp/keys"
