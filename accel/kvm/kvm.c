@@ -226,7 +226,7 @@ static bool vcpu_create(Vcpu *v, GError **err)
     }
     if (vm->user_only)
         return true;
-    if ( !kvm_hyperv_init(k, c->model, err) || !kvm_set_cpuid(vm, c, err) ||
+    if (!kvm_hyperv_init(k, c->model, err) || !kvm_set_cpuid(vm, c, err) ||
         !kvm_tsc_init(k, c, err)) {
         vcpu_destroy(v);
         return false;

@@ -374,6 +374,21 @@ bool x86_modes_possible(uint64_t cr0, uint64_t cr4, uint64_t efer)
     return !(efer & EFER_LMA) || ((cr0 & CR0_PG) && (efer & EFER_LME) && (cr4 & CR4_PAE));
 }
 
+/*
+ * A guest that has switched on what this -cpu lacks would run on into faults it cannot expect. Where KVM runs all of the
+ * guest, KVM judges that itself: its host may have more than the models know.
+ */
+static bool model_fits(const X86Cpu *c, GError **err)
+{
+    uint64_t cr4 = c->cr4 & ~x86_model_cr4_mask(c->model), efer = c->efer & ~x86_model_efer_mask(c->model);
+    uint64_t xcr0 = c->xcr0 & ~x86_model_xcr0_mask(c->model);
+
+    if (c->vcpu.machine->accel_offers_pv || !(cr4 | efer | xcr0))
+        return true;
+    return err_set(err, "CPU %d: this guest uses what -cpu %s does not have (CR4 %#" PRIx64 ", EFER %#" PRIx64 ", XCR0 %#" PRIx64
+                   "); resume it with the -cpu it was saved with", c->vcpu.index, c->model->name, cr4, efer, xcr0);
+}
+
 static bool cpu_loaded(void *opaque, GError **err)
 {
     X86Cpu *c = opaque, *first = c;
@@ -384,6 +399,8 @@ static bool cpu_loaded(void *opaque, GError **err)
     if ((c->msr.pv[0] & 1) && !c->vcpu.machine->accel_offers_pv)
         return err_set(err, "CPU %d: this guest uses KVM's clock; resume it with -accel kvm, or save one that was started "
                        "with -cpu ...,kvm=off", c->vcpu.index);
+    if (!model_fits(c, err))
+        return false;
     if (all && all->len)
         first = x86_cpu(g_ptr_array_index(all, 0));
     if (first == c)

@@ -125,6 +125,29 @@ static void state_survives_save_and_load(void)
     rig_free(b);
 }
 
+/* What the guest has switched on must be there where it goes on. */
+static void state_of_a_larger_model_is_refused(void)
+{
+    g_autoptr(GError) err = NULL;
+    GByteArray *saved = g_byte_array_new();
+    Rig *a = rig_new("interp", 1), *b = rig_new("interp", 1);
+    const uint8_t *p;
+
+    rig_mode(a, RIG_64);
+    rig_mode(b, RIG_64);
+    a->c->cr4 |= CR4_SMEP;
+    state_save(saved, "cpu/0", a->c->vcpu.ops->state, a->c);
+    p = saved->data;
+    g_assert_true(state_load(&p, saved->data + saved->len, "cpu/0", b->c->vcpu.ops->state, b->c, &err));
+    rig_set_model(b, "qemu64");
+    p = saved->data;
+    g_assert_false(state_load(&p, saved->data + saved->len, "cpu/0", b->c->vcpu.ops->state, b->c, &err));
+    g_assert_nonnull(strstr(err->message, "-cpu qemu64 does not have"));
+    g_byte_array_unref(saved);
+    rig_free(a);
+    rig_free(b);
+}
+
 /* NMI gate at 0x21000: handler counts in RDI, raises no second NMI until its IRETQ. */
 static void nmi_is_masked_until_iret(void)
 {
@@ -196,6 +219,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sys/cpuid_has_topology_and_tsc", cpuid_has_topology_and_tsc);
     g_test_add_func("/sys/msrs_check_values", msrs_check_values);
     g_test_add_func("/sys/state_survives_save_and_load", state_survives_save_and_load);
+    g_test_add_func("/sys/state_of_a_larger_model_is_refused", state_of_a_larger_model_is_refused);
     g_test_add_func("/sys/nmi_is_masked_until_iret", nmi_is_masked_until_iret);
     g_test_add_func("/sys/random_system_state_is_survived", random_system_state_is_survived);
     return g_test_run();
