@@ -572,10 +572,13 @@ static bool raw_case(DtGen *g, DtCase *k)
             continue;                           /* GFNI, which hosts have without saying so */
         if (d == DECODE_OK && i.opsize == 2 && g_str_has_prefix(x86_rows[i.row].mnemonic, "sh"))
             continue;
+        if (d == DECODE_UD && i.map == MAP_V3A && i.opcode < 2)
+            continue;                           /* VPERMQ and VPERMPD with VEX.W clear: AMD runs them, Intel's manual says #UD */
         if (d != DECODE_OK && (d != DECODE_UD || !chance(g, 8) || g->o.raw_known(e.b, e.n, k->compat)))
             continue;
         k->n = 1;
         k->row[0] = d == DECODE_OK ? i.row : X86_ROW_UD;
+        k->masks = g_strv_contains(dt_mask_stores, x86_rows[k->row[0]].mnemonic);
         k->len = d == DECODE_OK ? i.len : MIN(e.n, 15);
         memcpy(k->code, e.b, k->len);
         return true;
