@@ -56,8 +56,8 @@ static bool try_create(Cli *cli, Machine *m, const Accel *a, OptList *opts, GErr
     return false;
 }
 
-/* The first of names that says it runs well here. */
-static bool try_group(Cli *cli, Machine *m, const char *const *names, OptList *opts, bool tell, GError **err)
+/* The first of names that says it runs a processor like cpu well here. */
+static bool try_group(Cli *cli, Machine *m, const char *const *names, OptList *opts, bool tell, const void *cpu, GError **err)
 {
     g_autoptr(GString) why = g_string_new(NULL);
 
@@ -67,7 +67,7 @@ static bool try_group(Cli *cli, Machine *m, const char *const *names, OptList *o
 
         if (!a)
             continue;
-        if (a->probe(&e) && try_create(cli, m, a, opts, &e)) {
+        if (a->probe(cpu, &e) && try_create(cli, m, a, opts, &e)) {
             if (tell)
                 cli->engine_notice = g_strdup_printf("running the guest with %s (%s)%s%s", a->name, a->desc, why->len ? "; " : "", why->str);
             return true;
@@ -130,7 +130,7 @@ static bool known_options(OptList *opts, GPtrArray *names, GError **err)
 }
 
 /* One -accel. A single name is obeyed; a list, or one that others follow, takes what runs well. */
-static bool try_wish(Cli *cli, Machine *m, OptList *opts, bool obey, GError **err)
+static bool try_wish(Cli *cli, Machine *m, OptList *opts, bool obey, const void *cpu, GError **err)
 {
     const char *text = optlist_str(opts, "accel", "auto");
     g_auto(GStrv) parts = g_strsplit(text, ":", -1);
@@ -146,7 +146,7 @@ static bool try_wish(Cli *cli, Machine *m, OptList *opts, bool obey, GError **er
     if (obey && names->len == 1)
         return try_create(cli, m, accel_find(g_ptr_array_index(names, 0)), opts, err) || err_prefix(err, "-accel %s", text);
     g_ptr_array_add(names, NULL);
-    return try_group(cli, m, (const char *const *)names->pdata, opts, !software_only && obey, err);
+    return try_group(cli, m, (const char *const *)names->pdata, opts, !software_only && obey, cpu, err);
 }
 
 static bool require_kvm(Cli *cli, Machine *m, GError **err)
@@ -164,19 +164,19 @@ static bool require_kvm(Cli *cli, Machine *m, GError **err)
                : err_set(err, "--require-kvm: this quern was built without KVM");
 }
 
-bool cli_choose_accel(Cli *cli, Machine *m, GError **err)
+bool cli_choose_accel(Cli *cli, Machine *m, const void *cpu, GError **err)
 {
     g_autoptr(OptList) none = optlist_new();
 
     if (cli->require_kvm)
         return require_kvm(cli, m, err);
     if (!cli->accels->len)
-        return try_group(cli, m, automatic, none, true, err);
+        return try_group(cli, m, automatic, none, true, cpu, err);
     for (unsigned i = 0; i < cli->accels->len; i++) {
         bool last = i + 1 == cli->accels->len;
         g_autoptr(GError) e = NULL;
 
-        if (try_wish(cli, m, g_ptr_array_index(cli->accels, i), last, &e)) {
+        if (try_wish(cli, m, g_ptr_array_index(cli->accels, i), last, cpu, &e)) {
             if (i)
                 cli->engine_notice = g_strdup_printf("running the guest with %s (%s)", m->accel->name, m->accel->desc);
             return true;

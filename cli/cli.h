@@ -97,8 +97,8 @@ void cli_daemon_ready(void);
 /* What "-OPTION help" prints for options that keep a list, or NULL. Caller frees. */
 char *cli_list_help(const char *option, const char *arg);
 
-/* Chooses the engine among the wishes and creates it for m. */
-bool cli_choose_accel(Cli *cli, Machine *m, GError **err);
+/* Chooses the engine among the wishes and creates it for m, whose processors will be like cpu_model. */
+bool cli_choose_accel(Cli *cli, Machine *m, const void *cpu_model, GError **err);
 char *cli_accel_help(void);
 
 /* Verbs: quern img ..., quern nbd ... (cli/verbs.def). */

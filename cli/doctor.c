@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 
 #include "softmmu/accel.h"
+#include "target/x86/cpuid.h"
 #include "util/bytes.h"
 
 #include <unistd.h>
@@ -59,16 +60,22 @@ static void add_fact(void *opaque, const char *name, const char *value)
     append_string(r->facts, value);
 }
 
+/* With the processor that a guest has unless -cpu says otherwise. */
 static void engines(Report *r)
 {
+    g_autoptr(GError) no_model = NULL;
+    X86Model *model = x86_model_parse(NULL, &no_model);
+
     for (const Accel *const *a = accel_list(); *a; a++) {
         g_autoptr(GError) err = NULL;
-        bool ok = (*a)->probe(&err);
+        bool ok = (*a)->probe(model, &err);
 
         if ((*a)->examine)
-            (*a)->examine(add_fact, r);
+            (*a)->examine(model, add_fact, r);
         say(r, ok, (*a)->name, ok ? (*a)->desc : err ? err->message : "does not work here");
     }
+    if (model)
+        x86_model_free(model);
 }
 
 static void firmware(Report *r, Machine *m)

@@ -219,19 +219,19 @@ static bool build(Cli *cli, Machine *m, Services *s, X86Model **model, GError **
         !block_options(s, cli, err) || !net_options(s, cli, err) || !services_filters(s, cli, err) ||
         !pick_vga(cli, err))
         return false;
+    *model = x86_model_parse(cli->cpu, err);    /* first: engines are tried with it */
+    if (!*model)
+        return err_prefix(err, "-cpu %s", cli->cpu ? cli->cpu : "");
+    if (cfg->cores)
+        x86_model_set_topology(*model, cfg->cores, cfg->threads);
     if (none) {
         if (cfg->kernel || cfg->bios)
             return err_set(err, "-machine none has no CPU and no memory: -%s needs -machine pc", cfg->kernel ? "kernel" : "bios");
         m->accel = accel_find("null");
         cfg->cpus = 0;
-    } else if (!cli_choose_accel(cli, m, err)) {
+    } else if (!cli_choose_accel(cli, m, *model, err)) {
         return false;
     }
-    *model = x86_model_parse(cli->cpu, err);
-    if (!*model)
-        return err_prefix(err, "-cpu %s", cli->cpu ? cli->cpu : "");
-    if (cfg->cores)
-        x86_model_set_topology(*model, cfg->cores, cfg->threads);
     cfg->serial_screen = cli->nographic ||
         !g_strcmp0(g_hash_table_lookup(cli->machine_opts, "graphics"), "off");
     cfg->type = cli->machine_type;

@@ -14,10 +14,14 @@ struct Accel {
     const char *name;           /* "interp", "jit", "kvm", "null"; "tcg" is an alias of the software engine */
     const char *desc;
     const char *options;        /* names of its -accel options, separated by spaces; NULL: none */
-    /* Could this engine run a guest here, well? On false, *why tells a person why not. */
-    bool (*probe)(GError **why);                                        /* (must) */
+    /*
+     * Could this engine run a guest here, well? On false, *why tells a person why not, in one line.
+     * cpu_model: the processor the guest shall have, as the target describes it (x86: const X86Model *);
+     * passed through unseen. NULL: not known, any will do.
+     */
+    bool (*probe)(const void *cpu_model, GError **why);                 /* (must) */
     /* Everything worth knowing about this engine here, fact by fact ("quern doctor"); optional. */
-    void (*examine)(void (*fact)(void *opaque, const char *name, const char *value), void *opaque);
+    void (*examine)(const void *cpu_model, void (*fact)(void *opaque, const char *name, const char *value), void *opaque);
     bool (*create)(Machine *m, GHashTable *opts, GError **err);         /* opts: char* -> char* */
     void (*destroy)(Machine *m);
     bool (*vcpu_create)(Vcpu *v, GError **err);

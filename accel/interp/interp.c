@@ -124,7 +124,7 @@ static void interp_written(Vcpu *v, RamBlock *rb, uint64_t off, uint64_t len, bo
         interp_code_written(v->engine, rb, off, len, own);
 }
 
-static bool interp_probe(GError **why)
+static bool interp_probe(const void *cpu_model, GError **why)
 {
     return true;
 }

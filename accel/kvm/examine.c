@@ -28,14 +28,16 @@ static void capabilities(const KvmSys *sys, int dev, FactFn *fact, void *opaque)
     fact(opaque, "lacks", lacks->str);
 }
 
-static void examine_device(const KvmSys *sys, int dev, FactFn *fact, void *opaque)
+static void examine_device(const KvmSys *sys, int dev, const X86Model *model, FactFn *fact, void *opaque)
 {
     g_autoptr(GError) slow = NULL;
     g_autofree char *mips = NULL;
     KvmSpeed speed;
 
-    kvm_probe_speed(sys, dev, &speed, &slow);
+    kvm_probe_speed(sys, dev, model, &speed, &slow);
     mips = g_strdup_printf("%.1f", speed.ring0_mips);
+    if (model)
+        fact(opaque, "probed-with-cpu", model->name);
     fact(opaque, "runs-guest-code", speed.runs ? "yes" : "no");
     fact(opaque, "kernel-code-mips", mips);
     fact(opaque, "hardware-speed", speed.fast ? "yes" : "no");
@@ -46,14 +48,14 @@ static void examine_device(const KvmSys *sys, int dev, FactFn *fact, void *opaqu
     capabilities(sys, dev, fact, opaque);
 }
 
-void kvm_examine(FactFn *fact, void *opaque)
+void kvm_examine(const void *cpu_model, FactFn *fact, void *opaque)
 {
     const KvmSys *sys = &kvm_sys_host;
     g_autoptr(GError) err = NULL;
     int dev = kvm_open_device(sys, &err);
 
     if (dev >= 0 && kvm_check_api(sys, dev, &err))
-        examine_device(sys, dev, fact, opaque);
+        examine_device(sys, dev, cpu_model, fact, opaque);
     if (err)
         fact(opaque, "problem", err->message);
     if (dev >= 0)

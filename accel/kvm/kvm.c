@@ -16,7 +16,7 @@
 
 enum { KICK_SIGNAL = SIGUSR1 };
 
-bool kvm_probe_on(const KvmSys *sys, GError **why)
+bool kvm_probe_on(const KvmSys *sys, const void *cpu_model, GError **why)
 {
     KvmSpeed speed;
     int dev = kvm_open_device(sys, why);
@@ -24,14 +24,14 @@ bool kvm_probe_on(const KvmSys *sys, GError **why)
 
     if (dev < 0)
         return false;
-    ok = kvm_check_api(sys, dev, why) && kvm_probe_speed(sys, dev, &speed, why);
+    ok = kvm_check_api(sys, dev, why) && kvm_probe_speed(sys, dev, cpu_model, &speed, why);
     sys->close(dev);
     return ok;
 }
 
-static bool probe(GError **why)
+static bool probe(const void *cpu_model, GError **why)
 {
-    return kvm_probe_on(&kvm_sys_host, why);
+    return kvm_probe_on(&kvm_sys_host, cpu_model, why);
 }
 
 static void kick_handler(int sig)
@@ -104,7 +104,7 @@ static bool choose_kernel(KvmVm *vm, GHashTable *opts, GError **err)
         return true;
     vm->user_only = text && !strcmp(text, "soft");
     if (!vm->user_only && vm->caps.slots >= KVM_USER_SLOTS)
-        vm->user_only = !kvm_probe_speed(vm->sys, vm->dev, &speed, NULL) && speed.runs;
+        vm->user_only = !kvm_probe_speed(vm->sys, vm->dev, NULL, &speed, NULL) && speed.runs;
     if (!vm->user_only)
         return true;
     if (vm->caps.slots < KVM_USER_SLOTS)

@@ -138,6 +138,8 @@ void kvm_msrs_init(KvmVm *vm);
 void kvm_msrs_out(X86Cpu *c, bool full);
 void kvm_deadline_out(X86Cpu *c);       /* after the local APIC */
 void kvm_msrs_in(X86Cpu *c);
+/* Sets all of c's registers; false if KVM refuses one that guests of its model cannot do without. */
+bool kvm_msrs_try(X86Cpu *c, GError **err);
 /* clock.c */
 void kvm_clock_init(KvmVm *vm);
 bool kvm_tsc_init(KvmVcpu *k, X86Cpu *c, GError **err);
@@ -176,10 +178,13 @@ typedef struct KvmSpeed {       /* probe.c: what a host makes of guest code */
     double ring0_mips;
     bool runs, fast;            /* fast: at hardware speed */
 } KvmSpeed;
-/* Runs a short ring-0 loop with the features guests use; false with a reason if it does not run or is slow. */
-bool kvm_probe_speed(const KvmSys *sys, int dev, KvmSpeed *speed, GError **err);
+/*
+ * Runs a short ring-0 loop on a processor of this model (NULL: with all that this KVM offers); false with a
+ * reason if KVM refuses the model, does not run it or is slow.
+ */
+bool kvm_probe_speed(const KvmSys *sys, int dev, const X86Model *model, KvmSpeed *speed, GError **err);
 /* For quern doctor (examine.c). */
-void kvm_examine(void (*fact)(void *opaque, const char *name, const char *value), void *opaque);
+void kvm_examine(const void *cpu_model, void (*fact)(void *opaque, const char *name, const char *value), void *opaque);
 /* Whether the kernel's local APICs work as such. */
 bool kvm_probe_apic(const KvmSys *sys, int dev);
 

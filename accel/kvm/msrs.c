@@ -147,6 +147,25 @@ void kvm_msrs_out(X86Cpu *c, bool full)
     transfer(k, b, true);
 }
 
+bool kvm_msrs_try(X86Cpu *c, GError **err)
+{
+    static const struct { uint32_t msr; const char *name; unsigned feat; } needed[] = {
+        { 0x174, "SYSENTER_CS", FEAT_SEP }, { 0x175, "SYSENTER_ESP", FEAT_SEP }, { 0x176, "SYSENTER_EIP", FEAT_SEP },
+        { 0xc0000081, "STAR", FEAT_SYSCALL }, { 0xc0000082, "LSTAR", FEAT_SYSCALL }, { 0xc0000084, "FMASK", FEAT_SYSCALL },
+        { 0xc0000102, "KERNEL_GS_BASE", FEAT_LM }, { 0x277, "PAT", FEAT_PAT } };
+    KvmVm *vm = kvm_vcpu(&c->vcpu)->vm;
+    bool had[ARRAY_LEN(needed)];
+
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+        had[i] = wanted(vm, needed[i].msr);
+    kvm_msrs_out(c, true);
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
+        if (had[i] && !wanted(vm, needed[i].msr) && x86_model_has(c->model, needed[i].feat))
+            return err_set(err, "KVM refused the model-specific register %#x (%s), which guests need", needed[i].msr, needed[i].name);
+    }
+    return true;
+}
+
 /* After the local APIC: its timer mode decides whether the deadline is taken. */
 void kvm_deadline_out(X86Cpu *c)
 {

@@ -2,8 +2,9 @@
  * probe: believes the clock, not the capability list.
  *
  * Some hosts offer a /dev/kvm that works but emulates guest kernel code one instruction at a time
- * (about 1.6 million a second). A millisecond of 64-bit ring-0 code, on a vcpu that has every feature
- * this KVM offers and its local APIC, tells them apart.
+ * (about 1.6 million a second). A millisecond of ring-0 code, on a vcpu with a local APIC and the CPUID,
+ * counter and model-specific registers that the engine would give the guest's processors, tells them
+ * apart, and hosts that refuse such a processor.
  */
 #include "accel/kvm/kvm_int.h"
 
@@ -18,9 +19,16 @@ typedef struct Probe {
     int vm, vcpu, run_size;
     struct kvm_run *run;
     uint8_t *mem;
+    bool irqchip;
 } Probe;
 
-/* mov ecx, LOOPS; 1: dec ecx; jnz 1b; out 0x80, al   (64-bit code at 0) */
+/* Just enough of a machine for the engine's own code to set up a processor. */
+typedef struct Trial {
+    KvmVm vm;
+    KvmVcpu vcpu;
+} Trial;
+
+/* mov ecx, LOOPS; 1: dec ecx; jnz 1b; out 0x80, al   (the same in 32-bit and 64-bit code; at 0) */
 static const uint8_t code[] = { 0xb9, LOOPS & 0xff, LOOPS >> 8, 0, 0, 0xff, 0xc9, 0x75, 0xfc, 0xe6, 0x80 };
 /* out 0x80, al: the handler of VECTOR */
 static const uint8_t handler[] = { 0xe6, 0x80 };
@@ -50,7 +58,7 @@ static bool create(Probe *p, int dev, GError **err)
     r.userspace_addr = (uintptr_t)p->mem;
     if (p->sys->ioctl(p->vm, KVM_SET_USER_MEMORY_REGION, &r))
         return err_set_errno(err, errno, "KVM refused guest memory");
-    p->sys->ioctl(p->vm, KVM_CREATE_IRQCHIP, NULL);     /* done without where it fails */
+    p->irqchip = !p->sys->ioctl(p->vm, KVM_CREATE_IRQCHIP, NULL);       /* done without where it fails */
     p->vcpu = p->sys->ioctl(p->vm, KVM_CREATE_VCPU, NULL);
     p->run_size = p->sys->ioctl(dev, KVM_GET_VCPU_MMAP_SIZE, NULL);
     if (p->vcpu < 0 || p->run_size < (int)sizeof *p->run)
@@ -61,30 +69,75 @@ static bool create(Probe *p, int dev, GError **err)
 
 static struct kvm_segment segment(uint8_t type, bool code64)
 {
-    return (struct kvm_segment) { .limit = 0xffffffff, .selector = code64 ? 8 : 16, .type = type, .present = 1, .s = 1, .g = 1,
+    return (struct kvm_segment) { .limit = 0xffffffff, .selector = type & 8 ? 8 : 16, .type = type, .present = 1, .s = 1, .g = 1,
                                   .l = code64, .db = !code64 };
 }
 
-static bool set_up(Probe *p, int dev, GError **err)
+static bool give_all(const Probe *p, int dev, GError **err)
 {
     g_autofree struct kvm_cpuid2 *cpuid = kvm_read_cpuid(p->sys, dev, KVM_GET_SUPPORTED_CPUID);
+
+    return (cpuid && !vcpu_ioctl(p, KVM_SET_CPUID2, cpuid)) || err_set_errno(err, errno, "KVM refused its own CPU model");
+}
+
+/* The engine's own steps, in its order (kvm.c's vcpu_create, then the first entry). */
+static bool set_up_processor(Trial *t, X86Cpu *c, GError **err)
+{
+    KvmVm *vm = &t->vm;
+
+    c->vcpu.engine = &t->vcpu;
+    if (c->model->hv && vm->caps.hyperv)
+        vm->hv_supported = kvm_read_cpuid(vm->sys, vm->dev, KVM_GET_SUPPORTED_HV_CPUID);
+    if (!kvm_set_cpuid(vm, c, err))
+        return err_prefix(err, "-cpu %s", c->model->name);
+    if (!kvm_tsc_init(&t->vcpu, c, err))
+        return false;
+    kvm_mce_init(&t->vcpu);
+    return kvm_msrs_try(c, err) || err_prefix(err, "-cpu %s", c->model->name);
+}
+
+static bool give_model(const Probe *p, int dev, const X86Model *model, GError **err)
+{
+    g_autofree Trial *t = g_new0(Trial, 1);
+    Machine *m = machine_new(true);     /* of no engine, which would create a vcpu of its own */
+    X86Cpu *c = x86_cpu_new(m, model, 0, err);
+    bool ok = false;
+
+    if (!c)
+        goto done;
+    t->vm = (KvmVm) { .sys = p->sys, .dev = dev, .vm = p->vm, .run_size = p->run_size, .machine = m,
+                      .irqchip = p->irqchip ? IRQCHIP_ON : IRQCHIP_OFF };
+    t->vcpu = (KvmVcpu) { .vm = &t->vm, .fd = p->vcpu, .run = p->run };
+    kvm_read_caps(&t->vm);
+    kvm_msrs_init(&t->vm);
+    t->vm.supported = kvm_read_cpuid(p->sys, dev, KVM_GET_SUPPORTED_CPUID);
+    ok = t->vm.supported ? set_up_processor(t, c, err) : err_set(err, "KVM does not say how its vcpus look");
+    g_free(t->vm.supported);
+    g_free(t->vm.hv_supported);
+    c->vcpu.engine = NULL;
+done:
+    machine_free(m);
+    return ok;
+}
+
+static bool set_up(Probe *p, int dev, const X86Model *model, GError **err)
+{
+    bool code64 = !model || x86_model_has(model, FEAT_LM);
     struct kvm_regs regs = { .rflags = 2 };
     struct kvm_sregs s;
 
-    if (!create(p, dev, err))
+    if (!create(p, dev, err) || !(model ? give_model(p, dev, model, err) : give_all(p, dev, err)))
         return false;
-    if (!cpuid || vcpu_ioctl(p, KVM_SET_CPUID2, cpuid))
-        return err_set_errno(err, errno, "KVM refused its own CPU model");
     if (vcpu_ioctl(p, KVM_GET_SREGS, &s))
         return err_set_errno(err, errno, "KVM vcpu registers");
-    s.cs = segment(11, true);
+    s.cs = segment(11, code64);
     s.ds = s.es = s.fs = s.gs = s.ss = segment(3, false);
     s.idt = (struct kvm_dtable) { .base = IDT, .limit = PAGE - 1 };
     s.gdt = (struct kvm_dtable) { .base = GDT, .limit = 23 };
     s.cr3 = PML4;
-    s.cr4 = CR4_PAE;
-    s.cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_PG;
-    s.efer = EFER_LME | EFER_LMA;
+    s.cr4 = code64 ? CR4_PAE : 0;
+    s.cr0 = CR0_PE | CR0_ET | CR0_NE | (code64 ? CR0_PG : 0);
+    s.efer = code64 ? EFER_LME | EFER_LMA : 0;
     return (!vcpu_ioctl(p, KVM_SET_SREGS, &s) && !vcpu_ioctl(p, KVM_SET_REGS, &regs)) ||
            err_set_errno(err, errno, "KVM vcpu registers");
 }
@@ -171,19 +224,19 @@ bool kvm_probe_apic(const KvmSys *sys, int dev)
 {
     Probe p = { .sys = sys, .vm = -1, .vcpu = -1 };
     g_autoptr(GError) ignored = NULL;
-    bool ok = set_up(&p, dev, &ignored) && run_apic(&p);
+    bool ok = set_up(&p, dev, NULL, &ignored) && run_apic(&p);
 
     tear_down(&p);
     return ok;
 }
 
-bool kvm_probe_speed(const KvmSys *sys, int dev, KvmSpeed *speed, GError **err)
+bool kvm_probe_speed(const KvmSys *sys, int dev, const X86Model *model, KvmSpeed *speed, GError **err)
 {
     Probe p = { .sys = sys, .vm = -1, .vcpu = -1 };
     bool ok;
 
     *speed = (KvmSpeed) { 0 };
-    ok = set_up(&p, dev, err) && run(&p, speed, err);
+    ok = set_up(&p, dev, model, err) && run(&p, speed, err);
     tear_down(&p);
     return ok;
 }

@@ -20,7 +20,7 @@ typedef struct KvmSys {
 extern const KvmSys kvm_sys_host;
 
 /* What the Accel's probe and create do, on a given table. */
-bool kvm_probe_on(const KvmSys *sys, GError **why);
+bool kvm_probe_on(const KvmSys *sys, const void *cpu_model, GError **why);
 bool kvm_create_on(Machine *m, const KvmSys *sys, GHashTable *opts, GError **err) MUST_CHECK;
 
 #endif

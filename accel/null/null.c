@@ -1,7 +1,7 @@
 /* null: an engine that executes nothing: it links everything and powers device tests. */
 #include "softmmu/accel.h"
 
-static bool null_probe(GError **why)
+static bool null_probe(const void *cpu_model, GError **why)
 {
     return true;
 }

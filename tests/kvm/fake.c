@@ -196,8 +196,24 @@ static int dev_or_vm(unsigned long req, void *arg)
     }
 }
 
+/* Is this request for a processor of the kind this host does not like? */
+static bool dislikes(unsigned long req, const void *arg)
+{
+    const struct kvm_cpuid2 *c = req == KVM_SET_CPUID2 ? arg : fake.cpuid;
+
+    if (!fake.picky || req != fake.picky_request)
+        return false;
+    for (unsigned i = 0; c && i < c->nent; i++) {
+        if (c->entries[i].function == 1)
+            return c->entries[i].eax == fake.picky;
+    }
+    return false;
+}
+
 static int vcpu(unsigned long req, void *arg)
 {
+    if (dislikes(req, arg))
+        return refuse(EINVAL);
     switch (req) {
     case KVM_RUN: return run();
     case KVM_GET_REGS: return GET(regs);

@@ -22,6 +22,8 @@ typedef struct Fake {
     unsigned long fail_request; /* this one fails... */
     int fail_errno;             /* ... with this */
     uint32_t refuse_msr;        /* KVM_SET_MSRS stops here */
+    uint32_t picky;             /* a processor's signature (CPUID 1.EAX): for such ... */
+    unsigned long picky_request;        /* ... this fails with EINVAL */
     const FakeStep *script;     /* ends with KVM_EXIT_SHUTDOWN for ever */
     unsigned step, steps;
 

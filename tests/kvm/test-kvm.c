@@ -32,7 +32,7 @@ static void test_open(void)
 
         fake_reset();
         fake.open_errno = cases[i].err;
-        g_assert_false(kvm_probe_on(&fake_sys, &why));
+        g_assert_false(kvm_probe_on(&fake_sys, NULL, &why));
         g_assert_nonnull(strstr(why->message, cases[i].hint));
         g_assert_null(fake_vm(NULL, NULL, &err));
         g_assert_nonnull(strstr(err->message, cases[i].hint));
@@ -154,6 +154,93 @@ static void test_msr_refused(void)
         g_assert_cmpuint(x86_cpu(f->v)->msr.sysenter_eip, ==, refused[i] == 0x176 ? 0 : 0x1234);
         fake_vm_free(f);
     }
+}
+
+static const struct kvm_cpuid_entry2 *leaf(uint32_t n)
+{
+    for (unsigned i = 0; i < fake.cpuid->nent; i++) {
+        if (fake.cpuid->entries[i].function == n)
+            return &fake.cpuid->entries[i];
+    }
+    return NULL;
+}
+
+/* The probe of a host that likes all processors but Haswell. */
+static bool probe_picky(unsigned long request, const char *cpu, GError **why)
+{
+    g_autoptr(GError) err = NULL;
+    X86Model *bad = x86_model_parse("Haswell", &err), *m = x86_model_parse(cpu, &err);
+    bool ok;
+
+    g_assert_no_error(err);
+    fake_reset();
+    fake.picky = x86_model_signature(bad);
+    fake.picky_request = request;
+    SCRIPT({ .reason = KVM_EXIT_IO });
+    ok = kvm_probe_on(&fake_sys, m, why);
+    g_assert_cmpint(fake.open_fds, ==, 0);
+    x86_model_free(bad);
+    x86_model_free(m);
+    return ok;
+}
+
+/* The probe runs with the chosen processor: what KVM refuses of that one makes it say no, in one line. */
+static void test_probe_model(void)
+{
+    static const struct { unsigned long request; const char *cpu, *says; } cases[] = {
+        { KVM_SET_CPUID2, "Haswell", "-cpu Haswell: KVM refused the CPU model: Invalid argument" },
+        { KVM_SET_MSRS, "Haswell", "-cpu Haswell: KVM refused the model-specific register 0x174 (SYSENTER_CS)" },
+        { KVM_SET_TSC_KHZ, "Haswell,tsc-frequency=1000000000", "KVM refused a time stamp counter of 1000000 kHz" },
+        { KVM_RUN, "Haswell", "KVM cannot run guest code: Invalid argument" } };
+    static const char *const good[] = { "max", "host", "qemu64", "EPYC", "486", "pentium3", "max,hv-relaxed,hv-time,-kvmclock" };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(GError) why = NULL;
+
+        g_assert_false(probe_picky(cases[i].request, cases[i].cpu, &why));
+        g_assert_nonnull(strstr(why->message, cases[i].says));
+        g_assert_null(strchr(why->message, '\n'));
+        for (size_t g = 0; g < G_N_ELEMENTS(good); g++) {
+            g_autoptr(GError) err = NULL;
+
+            g_assert_true(probe_picky(cases[i].request, good[g], &err));
+            g_assert_no_error(err);
+        }
+    }
+}
+
+/* The probe's processor is the guest's: its CPUID and its counter; 32-bit models run 32-bit code. */
+static void test_probe_processor(void)
+{
+    g_autoptr(GError) why = NULL;
+
+    g_assert_true(probe_picky(0, "EPYC,-avx2,tsc-frequency=1000000000", &why));
+    g_assert_cmpuint(fake_count(KVM_SET_TSC_KHZ), ==, 1);
+    g_assert_cmpuint(fake_count(KVM_SET_MSRS), >=, 1);
+    g_assert_cmphex(leaf(0)->ebx, ==, 0x68747541);
+    g_assert_false(leaf(7)->ebx >> 5 & 1);
+    g_assert_true(fake.sregs.cs.l);
+    g_assert_true(probe_picky(0, "pentium3", &why));
+    g_assert_false(fake.sregs.cs.l);
+    g_assert_true(fake.sregs.cs.db);
+    g_assert_cmphex(fake.sregs.efer, ==, 0);
+}
+
+/* A register that guests can do without costs only itself; one they need makes the probe say no. */
+static void test_probe_msr(void)
+{
+    g_autoptr(GError) err = NULL, why = NULL;
+    X86Model *m = x86_model_parse("max", &err);
+
+    fake_reset();
+    SCRIPT({ .reason = KVM_EXIT_IO });
+    fake.refuse_msr = 0x10a;
+    g_assert_true(kvm_probe_on(&fake_sys, m, &why));
+    fake.step = 0;
+    fake.refuse_msr = 0xc0000082;
+    g_assert_false(kvm_probe_on(&fake_sys, m, &why));
+    g_assert_nonnull(strstr(why->message, "LSTAR"));
+    x86_model_free(m);
 }
 
 /* --- exits --- */
@@ -518,15 +605,6 @@ static void test_chips(void)
 
 /* --- processors --- */
 
-static const struct kvm_cpuid_entry2 *leaf(uint32_t n)
-{
-    for (unsigned i = 0; i < fake.cpuid->nent; i++) {
-        if (fake.cpuid->entries[i].function == n)
-            return &fake.cpuid->entries[i];
-    }
-    return NULL;
-}
-
 static void test_cpuid(void)
 {
     g_autoptr(GError) err = NULL;
@@ -788,6 +866,9 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm/caps", test_caps);
     g_test_add_func("/kvm/errno", test_errno);
     g_test_add_func("/kvm/msr-refused", test_msr_refused);
+    g_test_add_func("/kvm/probe/model", test_probe_model);
+    g_test_add_func("/kvm/probe/processor", test_probe_processor);
+    g_test_add_func("/kvm/probe/msr", test_probe_msr);
     g_test_add_func("/kvm/exits", test_exits);
     g_test_add_func("/kvm/interrupted", test_interrupted);
     g_test_add_func("/kvm/io", test_io);
