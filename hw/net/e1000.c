@@ -391,7 +391,8 @@ static void tx_run(E1000 *s)
         R(s, E_TDH) == R(s, E_TDT) || !pci_bus_master(&s->pci))
         return;
     s->in_tx = true;
-    while (R(s, E_TDH) != R(s, E_TDT) && budget-- && !s->tx_full) {
+    s->nic.segments = 0;
+    while (R(s, E_TDH) != R(s, E_TDT) && budget-- && !s->tx_full && s->nic.segments < NIC_SEGMENTS_MAX) {
         bits |= tx_descriptor(s, ring_addr(s, E_TDBAL, R(s, E_TDH)));
         R(s, E_TDH) = R(s, E_TDH) + 1 >= n ? 0 : R(s, E_TDH) + 1;
     }

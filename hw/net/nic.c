@@ -56,8 +56,10 @@ bool nic_send_large(Nic *n, uint8_t *frame, size_t len, const Gso *g, bool loop,
 {
     const NetPort *peer = n->port->peer;
 
-    if (loop || !peer || g->kind == GSO_UDP || (g->kind == GSO_TCP6 ? peer->max_frame6 : peer->max_frame) < len)
+    if (loop || !peer || g->kind == GSO_UDP || (g->kind == GSO_TCP6 ? peer->max_frame6 : peer->max_frame) < len) {
+        n->segments += 1 + (len - g->payload) / MAX(g->mss, 1u);
         return gso_segment(frame, len, g, scratch, emit, opaque);
+    }
     gso_finish(frame, len, g);
     return emit(opaque, frame, len);
 }

@@ -12,7 +12,11 @@ typedef struct Nic {
     NetPort *port;              /* our end */
     Machine *machine;
     char *default_mac;          /* key of a default address taken, or NULL */
+    unsigned segments;          /* cut by nic_send_large() since the card last set it to 0 */
 } Nic;
+
+/* After so many segments a card goes on from a timer: a ring of large frames and a tiny MSS must not hold a vcpu. */
+enum { NIC_SEGMENTS_MAX = 16384 };
 
 #define NIC_PROPS(T, f) \
     { .name = "netdev", .kind = PROP_BACKEND_, .offset = offsetof(T, f.netdev), .size = sizeof(NetPort *), \

@@ -336,9 +336,9 @@ static void tx_cplus(Rtl8139 *s)
 
         if (!(R8(s, R_TPPOLL) & polls[q]))
             continue;
-        while (budget && !s->tx_full && tx_descriptor(s, rings[q], &s->cp_tx[q]))
+        while (budget && !s->tx_full && s->nic.segments < NIC_SEGMENTS_MAX && tx_descriptor(s, rings[q], &s->cp_tx[q]))
             budget--;
-        if (!budget) {
+        if (!budget || s->nic.segments >= NIC_SEGMENTS_MAX) {
             timer_set(&s->again, device_now(&s->pci.dev) + 1);
         } else if (!s->tx_full) {
             R8(s, R_TPPOLL) &= ~polls[q];
@@ -352,6 +352,7 @@ static void tx_run(Rtl8139 *s)
     if (!(R8(s, R_CR) & CR_TE) || s->in_tx || s->tx_full || !pci_bus_master(&s->pci))
         return;
     s->in_tx = true;
+    s->nic.segments = 0;
     if (r16(s, R_CPCR) & CPCR_TX)
         tx_cplus(s);
     else

@@ -276,7 +276,7 @@ static void tx_run(VirtioNet *s, VirtQueue *vq)
     unsigned hlen = header_len(v), budget = TX_BUDGET, done = 0;
     VirtElem *e;
 
-    while (!s->tx_waiting && budget-- && (e = virtq_pop(vq))) {
+    while (!s->tx_waiting && budget-- && s->nic.segments < NIC_SEGMENTS_MAX && (e = virtq_pop(vq))) {
         uint8_t hdr[HDR_LONG] = { 0 };
         size_t len = e->out_len > hlen ? e->out_len - hlen : 0;
         NetOffload o;
@@ -309,7 +309,7 @@ static void tx_kick(VirtioNet *s, VirtQueue *vq)
         virtq_set_notification(vq, false);
         tx_run(s, vq);
         virtq_set_notification(vq, true);
-    } while (!s->tx_waiting && !virtq_empty(vq) && rounds--);
+    } while (!s->tx_waiting && !virtq_empty(vq) && s->nic.segments < NIC_SEGMENTS_MAX && rounds--);
     if (!s->tx_waiting && !virtq_empty(vq))     /* never hold a vcpu for longer: go on from the main loop */
         timer_set(&s->tx_later, device_now(s->vp.v.dev) + 1);
 }
@@ -318,6 +318,7 @@ static void tx_more(void *opaque)
 {
     VirtioNet *s = opaque;
 
+    s->nic.segments = 0;
     for (unsigned i = 0; i < s->pairs && virtio_ready(&s->vp.v) && !s->tx_waiting; i++) {
         VirtQueue *vq = &s->vp.v.queues[2 * i + 1];
 
@@ -460,12 +461,14 @@ static void net_kick(VirtioDevice *v, VirtQueue *vq)
 {
     VirtioNet *s = net_of(v);
 
-    if (vq->index == ctrl_index(s) && virtio_has(v, F_CTRL_VQ))
+    if (vq->index == ctrl_index(s) && virtio_has(v, F_CTRL_VQ)) {
         ctrl_kick(s, vq);
-    else if (vq->index % 2)
+    } else if (vq->index % 2) {
+        s->nic.segments = 0;
         tx_kick(s, vq);
-    else
+    } else {
         net_port_ready(s->nic.port);
+    }
 }
 
 /* ---- device ---- */

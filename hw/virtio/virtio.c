@@ -69,9 +69,27 @@ void virtio_reset(VirtioDevice *v)
     v->notify(v, VIRTIO_NO_VECTOR);     /* isr is 0: the line goes down */
 }
 
+/* Rings in use keep their format: a packed ring is not a split one of the same addresses (a legacy driver may
+   choose features after its queues, but never this one). */
+static bool format_is_settled(VirtioDevice *v, uint64_t features)
+{
+    if (!((features ^ v->features) & VIRTIO_F_RING_PACKED))
+        return false;
+    for (unsigned i = 0; i < v->nqueues; i++) {
+        if (v->queues[i].enabled)
+            return true;
+    }
+    return false;
+}
+
 void virtio_set_features(VirtioDevice *v, uint64_t features)
 {
-    v->features = features & v->host_features;
+    features &= v->host_features;
+    if (format_is_settled(v, features)) {
+        virtio_error(v, "another ring format while a queue is enabled");
+        return;
+    }
+    v->features = features;
     if (v->vc->features_set)
         v->vc->features_set(v);
 }

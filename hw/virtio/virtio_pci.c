@@ -104,7 +104,7 @@ static void queue_write(VirtioPci *p, VirtQueue *vq, unsigned off, uint32_t val)
         return;
     }
     switch (off) {
-    case C_QSIZE: vq->size = val; break;
+    case C_QSIZE: vq->size = val <= vq->max_size ? val : 0; break;     /* 0: enabling it fails, saving it does not */
     case C_QENABLE:
         if (val == 1)
             virtq_enable(vq);

@@ -273,6 +273,31 @@ static void packed_ring_completes_in_place(void)
     teardown(&c);
 }
 
+/* What a driver may not do, and a state that can still be saved and loaded. */
+static void ring_format_and_size_lies_are_refused_and_survive_a_load(void)
+{
+    Ctx c = blk_setup(0, ",packed=on");
+
+    start_driver(&c, 1ULL << 32 | 1ULL << 34);
+    cw(&c, 0x14, 1, 1 | 2);                                     /* FEATURES_OK taken back */
+    cw(&c, 0x16, 2, 0);
+    cw(&c, 0x18, 2, 5);                                         /* good for a packed ring only */
+    cw(&c, 0x20, 4, DESC);
+    cw(&c, 0x1c, 2, 1);
+    g_assert_cmpuint(cr(&c, 0x1c, 2), ==, 1);
+    cw(&c, 8, 4, 1);
+    cw(&c, 12, 4, 1);                                           /* now split */
+    g_assert_cmpuint(cr(&c, 0x14, 1) & 64, ==, 64);
+    bench_roundtrip(c.b);
+    start_driver(&c, 1ULL << 32);
+    cw(&c, 0x16, 2, 0);
+    cw(&c, 0x18, 2, 0xffff);
+    bench_roundtrip(c.b);
+    cw(&c, 0x1c, 2, 1);
+    g_assert_cmpuint(cr(&c, 0x14, 1) & 64, ==, 64);
+    teardown(&c);
+}
+
 typedef struct Wire { unsigned frames; size_t len; uint8_t last[2048]; } Wire;
 
 static bool wire_receive(void *opaque, const uint8_t *f, size_t len)
@@ -329,6 +354,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio/broken_ring_stops_device_until_reset", broken_ring_stops_device_until_reset);
     g_test_add_func("/virtio/queue_registers_are_frozen_while_enabled", queue_registers_are_frozen_while_enabled);
     g_test_add_func("/virtio/packed_ring_completes_in_place", packed_ring_completes_in_place);
+    g_test_add_func("/virtio/ring_format_and_size_lies_are_refused_and_survive_a_load", ring_format_and_size_lies_are_refused_and_survive_a_load);
     g_test_add_func("/virtio/net_sends_and_receives", net_sends_and_receives);
     return g_test_run();
 }
