@@ -579,6 +579,96 @@ static void lying_stream_peer_is_disconnected(void)
     g_rmdir(dir);
 }
 
+typedef struct Hostile { NetPort *card, *port; unsigned got; bool busy; size_t longest, sum; } Hostile;
+
+static bool hostile_receive(void *opaque, const uint8_t *frame, size_t len)
+{
+    Hostile *h = opaque;
+
+    if (h->busy)
+        return false;
+    h->got++;
+    h->longest = MAX(h->longest, len);
+    h->sum += len ? frame[0] + frame[len - 1] : 0;              /* reads it: a sanitizer looks */
+    return true;
+}
+
+/* The back-end options begin with its half of a socket pair and end in a card that is busy now and then. */
+static int hostile_new(Hostile *h, const char *options, int type)
+{
+    static const NetPortOps ops = { .receive = hostile_receive };
+    g_autofree char *text = NULL;
+    g_autoptr(OptList) o = NULL;
+    g_autoptr(GError) err = NULL;
+    int pair[2];
+
+    g_assert_cmpint(socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, pair), ==, 0);
+    text = g_strdup_printf("%s%d", options, pair[0]);
+    o = optlist_parse(text, "type", NULL);
+    *h = (Hostile) { .card = net_port_new("test", "card", &ops, h) };
+    h->port = net_backend_new(o, &err);
+    g_assert_no_error(err);
+    g_assert_true(net_port_plug(h->port, h->card, NULL));
+    return pair[1];
+}
+
+static void hostile_bytes(Hostile *h, int fd, bool datagrams)
+{
+    static uint8_t buf[NET_FRAME_MAX + 100];
+    size_t n = g_test_rand_int_range(0, g_test_rand_int_range(0, 8) ? 300 : sizeof buf);
+    uint32_t len = n;
+
+    for (size_t i = 0; i < MIN(n, 64); i++)
+        buf[i] = g_test_rand_int();
+    if (!datagrams) {           /* a length before it: the true one, another, or what happens to be there */
+        if (g_test_rand_int_range(0, 30) == 0)
+            len = g_test_rand_int_range(0, 2) ? (uint32_t)g_test_rand_int() : NET_FRAME_MAX + (uint32_t)g_test_rand_int_range(-2, 3);
+        if (n >= 4 && g_test_rand_int_range(0, 200))
+            st32_be(buf, len == n ? n - 4 : len);
+    }
+    (void)!send(fd, buf, n, MSG_NOSIGNAL);      /* may be full or gone */
+}
+
+/* A peer that sends what it likes, does not read, stops in the middle of a frame or goes. */
+static void hostile_peer_is_survived(gconstpointer options)
+{
+    const char *seconds = g_getenv("FUZZ_SECONDS");
+    int64_t end = g_get_monotonic_time() + (seconds ? atoi(seconds) * G_USEC_PER_SEC : G_USEC_PER_SEC / 2);
+    bool datagrams = g_str_has_prefix(options, "dgram");
+    unsigned peers = 0, got = 0;
+    uint8_t frame[2000] = { 0 }, back[4096];
+
+    while (g_get_monotonic_time() < end) {
+        Hostile h;
+        int fd = hostile_new(&h, options, datagrams ? SOCK_DGRAM : SOCK_STREAM), steps = g_test_rand_int_range(1, 400);
+
+        for (int i = 0; i < steps; i++) {
+            int64_t before = g_get_monotonic_time();
+
+            hostile_bytes(&h, fd, datagrams);
+            h.busy = g_test_rand_int_range(0, 4) == 0;
+            if (!h.busy)
+                net_port_ready(h.card);
+            net_send(h.card, frame, g_test_rand_int_range(0, sizeof frame));
+            if (g_test_rand_int_range(0, 3) == 0 && recv(fd, back, sizeof back, 0) == 0)
+                break;
+            for (int k = 0; k < 3; k++)
+                g_main_context_iteration(NULL, FALSE);
+            g_assert_cmpint(g_get_monotonic_time() - before, <, 5 * G_USEC_PER_SEC);
+        }
+        g_assert_cmpuint(h.longest, <=, NET_FRAME_MAX);
+        close(fd);
+        for (int k = 0; k < 5; k++)
+            g_main_context_iteration(NULL, FALSE);
+        got += h.got;
+        peers++;
+        net_port_free(h.port);
+        net_port_free(h.card);
+    }
+    g_test_message("%u peers, %u frames got through", peers, got);
+    g_assert_cmpuint(got, >, 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && g_str_equal(argv[1], "net-helper"))         /* isolated networks start their own program again */
@@ -603,5 +693,8 @@ int main(int argc, char **argv)
     g_test_add_func("/net/restricted_guest_does_not_reach_the_host", restricted_guest_does_not_reach_the_host);
     g_test_add_func("/net/taken_port_names_its_owner", taken_port_names_its_owner);
     g_test_add_func("/net/lying_stream_peer_is_disconnected", lying_stream_peer_is_disconnected);
+    g_test_add_data_func("/net/hostile_peer_is_survived/stream", "stream,id=a,addr.type=fd,addr.str=", hostile_peer_is_survived);
+    g_test_add_data_func("/net/hostile_peer_is_survived/socket", "socket,id=a,fd=", hostile_peer_is_survived);
+    g_test_add_data_func("/net/hostile_peer_is_survived/dgram", "dgram,id=a,local.type=fd,local.str=", hostile_peer_is_survived);
     return g_test_run();
 }
