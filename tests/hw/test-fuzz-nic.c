@@ -323,8 +323,8 @@ static bool lie(Fuzz *f) { return rnd(MAX(f->mild, 8)) == 0; }
 static void virtio_descriptor(Fuzz *f)
 {
     static const uint16_t flags[] = { 0, 0x80, 0x8000, 0x8080 };
-    unsigned i = rnd(8);
-    uint16_t fl = (rnd(3) ? 0 : V_NEXT) | (lie(f) ? V_INDIRECT : 0) | flags[rnd(4)], next = lie(f) ? rnd(0x10000) : rnd(4) ? i + 1 : rnd(8);
+    unsigned table = rnd(4);    /* 0 and 2 receive, 1 and 3 send, mostly */
+    bool to_guest = lie(f) ? rnd(2) : !(table & 1);
 
     switch (rnd(4)) {
     case 0: {                   /* an available ring: a few more heads */
@@ -340,9 +340,14 @@ static void virtio_descriptor(Fuzz *f)
     case 1:                     /* a control command */
         bench_st(f->b, BUF + (rnd(0x3000) & ~63u), 8, rnd(7) | rnd(8) << 8 | (uint64_t)value(f) << 16);
         break;
-    default:                    /* tables 0 and 2 receive, 1 and 3 send, mostly */
-        store(f, TXR + 0x80 * rnd(4) + 16 * i, lie(f) ? address(f) : BUF + (rnd(0x3000) & ~63u),
-              lie(f) ? length() : rnd(4) ? 60 + rnd(1600) : 2 + rnd(0x10000), fl | (rnd(2) ? V_WRITE : 0) | (uint32_t)next << 16);
+    default:
+        for (unsigned i = rnd(8); i < 8; i++) {
+            uint16_t fl = (i == 7 || rnd(3) ? 0 : V_NEXT) | (lie(f) ? V_INDIRECT : 0) | flags[rnd(4)] | (to_guest ? V_WRITE : 0);
+            uint16_t next = lie(f) ? rnd(0x10000) : rnd(8) ? i + 1 : rnd(8);
+
+            store(f, TXR + 0x80 * table + 16 * i, lie(f) ? address(f) : BUF + (rnd(0x3000) & ~63u),
+                  lie(f) ? length() : rnd(4) ? 60 + rnd(1600) : 2 + rnd(0x10000), fl | (uint32_t)next << 16);
+        }
     }
 }
 
@@ -419,6 +424,8 @@ static void upheaval(Fuzz *f)
         break;
     case 1: case 2:
         bench_reset(f->b);
+        f->b->next_mmio = 0xe0000000;
+        f->b->next_port = 0xc000;
         bench_pci_map(f->b, f->pci);
         f->card->start(f);
         break;
