@@ -6,9 +6,11 @@ echo 'reboot -f' > "$tmp/script"
 initramfs "$tmp/script"
 for engine in ${ENGINES:-jit interp}; do
     for cpus in 1 4; do
-        boot_linux 400 -accel $engine -smp $cpus -no-reboot
-        [ $rc = 0 ] || fail "$engine, $cpus CPUs, -no-reboot: exit status $rc"
-        [ "$(grep -c "on $cpus CPU" "$tmp/serial")" = 1 ] || fail "$engine, $cpus CPUs, -no-reboot: not exactly one boot"
+        if [ $engine = jit ]; then      # what ends the machine is the same for every engine
+            boot_linux 400 -accel $engine -smp $cpus -no-reboot
+            [ $rc = 0 ] || fail "$engine, $cpus CPUs, -no-reboot: exit status $rc"
+            [ "$(grep -c "on $cpus CPU" "$tmp/serial")" = 1 ] || fail "$engine, $cpus CPUs, -no-reboot: not exactly one boot"
+        fi
         : > "$tmp/serial"
         boot_linux 600 -accel $engine -smp $cpus > "$tmp/out" 2>&1 &
         for i in $(seq 600); do
