@@ -205,7 +205,7 @@ static bool open_vcpu(KvmVcpu *k, Vcpu *v, GError **err)
     k->run = vm->sys->mmap(vm->run_size, k->fd, 0);
     if (!k->run)
         return err_set_errno(err, errno, "the shared page of CPU %d", v->index);
-    if (v->index == 0 && vm->caps.coalesced && vm->run_size > (int)(vm->caps.coalesced + 1) * 4096 - 1)
+    if (v->index == 0 && vm->caps.coalesced && vm->caps.coalesced < (unsigned)vm->run_size / 4096)
         vm->coalesced = (void *)((uint8_t *)k->run + vm->caps.coalesced * 4096);
     return kvm_ring_map(k, err);
 }

@@ -64,8 +64,13 @@ static int fake_close(int fd)
 
 static void *fake_mmap(size_t len, int fd, uint64_t offset)
 {
-    void *p = g_malloc0(len);
+    void *p;
 
+    if (++fake.mmaps == fake.fail_mmap) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    p = g_malloc0(len);
     if (offset)
         fake.ring = p;
     else
@@ -170,7 +175,13 @@ static int dev_or_vm(unsigned long req, void *arg)
     switch (req) {
     case KVM_GET_API_VERSION: return KVM_API_VERSION;
     case KVM_CHECK_EXTENSION: return (uintptr_t)arg < 256 ? fake.cap[(uintptr_t)arg] : 0;
-    case KVM_CREATE_VM: fake.open_fds++; return VM;
+    case KVM_CREATE_VM:
+        if (fake.interrupted) {
+            fake.interrupted--;
+            return refuse(EINTR);
+        }
+        fake.open_fds++;
+        return VM;
     case KVM_GET_VCPU_MMAP_SIZE: return RUN_PAGES * PAGE;
     case KVM_GET_SUPPORTED_CPUID: return cpuid_list(arg, false);
     case KVM_GET_SUPPORTED_HV_CPUID: return cpuid_list(arg, true);

@@ -21,6 +21,9 @@ typedef struct Fake {
     int cap[256];               /* what KVM_CHECK_EXTENSION says */
     unsigned long fail_request; /* this one fails... */
     int fail_errno;             /* ... with this */
+    unsigned interrupted;       /* so many KVM_CREATE_VM end with EINTR first */
+    unsigned fail_mmap;         /* the mapping of this number, from 1, fails */
+    unsigned mmaps;
     uint32_t refuse_msr;        /* KVM_SET_MSRS stops here */
     uint32_t picky;             /* a processor's signature (CPUID 1.EAX): for such ... */
     unsigned long picky_request;        /* ... this fails with EINVAL */

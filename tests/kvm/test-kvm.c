@@ -71,7 +71,10 @@ static const unsigned long requests[] = {
     KVM_SET_XSAVE, KVM_GET_MSRS, KVM_SET_MSRS, KVM_GET_XCRS, KVM_SET_XCRS, KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS,
     KVM_GET_TSC_KHZ, KVM_X86_SETUP_MCE, KVM_X86_GET_MCE_CAP_SUPPORTED, KVM_GET_NESTED_STATE, KVM_SET_NESTED_STATE,
     KVM_SET_TSS_ADDR, KVM_SET_IDENTITY_MAP_ADDR, KVM_GET_CLOCK, KVM_SET_CLOCK, KVM_NMI, KVM_SMI, KVM_X86_SET_MCE,
-    KVM_IRQ_LINE, KVM_SIGNAL_MSI, KVM_IRQFD, KVM_IOEVENTFD, KVM_SET_GUEST_DEBUG,
+    KVM_IRQ_LINE, KVM_SIGNAL_MSI, KVM_IRQFD, KVM_IOEVENTFD, KVM_SET_GUEST_DEBUG, KVM_CREATE_PIT2, KVM_GET_PIT2, KVM_SET_PIT2,
+    KVM_REINJECT_CONTROL, KVM_GET_IRQCHIP, KVM_SET_IRQCHIP, KVM_GET_DIRTY_LOG, KVM_RESET_DIRTY_RINGS, KVM_SET_TSC_KHZ,
+    KVM_GET_SUPPORTED_HV_CPUID, KVM_TRANSLATE, KVM_KVMCLOCK_CTRL, KVM_REGISTER_COALESCED_MMIO, KVM_UNREGISTER_COALESCED_MMIO,
+    KVM_SET_BOOT_CPU_ID,
 };
 
 /* Uses all there is; nothing may crash or hang, whatever fails. */
@@ -95,8 +98,20 @@ static void use_all(FakeVm *f, bool on)
     machine_emit(m, EVENT_RESUME, NULL);
     ram_sync_dirty(m->ram);
     if (on) {
+        g_autoptr(GError) err = NULL;
+        PicRegs pic = { 0 };
+        IoapicRegs ioapic = { 0 };
+        PitRegs pit = { 0 };
         int route;
 
+        if (m->accel->irqchip->pit_create(m, true, &err)) {
+            m->accel->irqchip->pit_set(m, &pit);
+            m->accel->irqchip->pit_get(m, &pit);
+        }
+        m->accel->irqchip->pic_set(m, 1, &pic);
+        m->accel->irqchip->pic_get(m, 1, &pic);
+        m->accel->irqchip->ioapic_set(m, &ioapic);
+        m->accel->irqchip->ioapic_get(m, &ioapic);
         m->accel->irqchip->line(m, 5, 1);
         m->accel->irqchip->msi(m, 0xfee00000, 0x40);
         route = m->accel->events->msi_new(m, 0xfee00000, 0x41, 7);
@@ -106,9 +121,39 @@ static void use_all(FakeVm *f, bool on)
     }
 }
 
+static uint64_t nothing_read(void *opaque, uint64_t off, unsigned size) { return 0; }
+static void nothing_write(void *opaque, uint64_t off, uint64_t val, unsigned size) { }
+/* A block whose pages are watched, and a window whose writes may wait, come and go. */
+static void use_memory(FakeVm *f)
+{
+    static const IoOps late = { nothing_read, nothing_write, .min = 1, .max = 8, .late_writes = true };
+    g_autoptr(GError) err = NULL;
+    RamBlock *rb = ram_block_new("video", 16 * PAGE, &err);
+    Region video, window;
+
+    region_init_ram(&video, "video", rb, 0, 16 * PAGE);
+    region_add(&f->m->mem_root, &video, 0x400000, 0);
+    region_init_io(&window, "window", &late, NULL, PAGE);
+    region_add(&f->m->mem_root, &window, 0x600000, 0);
+    ram_test_and_clear_dirty(rb, 0, 16 * PAGE, RAM_DIRTY_VGA);
+    if (fake.ring && fake.slots->len > 1 && g_array_index(fake.slots, struct kvm_userspace_memory_region, 1).memory_size) {
+        fake.ring[0] = (struct kvm_dirty_gfn) { .flags = KVM_DIRTY_GFN_F_DIRTY, .slot = 1, .offset = 1 };
+        ram_sync_dirty(rb);
+        g_assert_true(ram_test_and_clear_dirty(rb, PAGE, PAGE, RAM_DIRTY_VGA));
+    }
+    ram_sync_dirty(rb);
+    region_del(&window);
+    region_del(&video);
+    region_destroy(&window);
+    region_destroy(&video);
+    ram_block_free(rb);
+}
+
 static void test_errno(void)
 {
     static const int errors[] = { EINVAL, ENOMEM, EFAULT, EPERM, EBUSY };
+    static const char *const opts[] = { "kernel-irqchip=off", "kernel-irqchip=on", "dirty-ring-size=1024", "kernel-irqchip=on",
+                                        "kernel-irqchip=split" };
 
     for (size_t r = 0; r < G_N_ELEMENTS(requests); r++) {
         for (size_t e = 0; e < G_N_ELEMENTS(errors); e++) {
@@ -119,16 +164,91 @@ static void test_errno(void)
             fake_reset();
             fake.fail_request = requests[r];
             fake.fail_errno = errors[e];
-            f = fake_vm(NULL, on ? "kernel-irqchip=on" : "kernel-irqchip=off", &err);
+            f = fake_vm(e == 3 ? "max,hv-time,tsc-frequency=1000000000" : NULL, opts[e], &err);
             g_assert_true(f ? !err : err && *err->message);
             if (!f) {
                 g_assert_cmpint(fake.open_fds, ==, 0);
                 continue;
             }
             use_all(f, on);
+            use_memory(f);
             fake_vm_free(f);
             g_assert_cmpint(fake.open_fds, ==, 0);
         }
+    }
+}
+
+/* The probe too says no with a reason, or yes, whatever fails; and nothing stays open. */
+static void test_errno_probe(void)
+{
+    g_autoptr(GError) err = NULL;
+    X86Model *m = x86_model_parse("max,tsc-frequency=1000000000", &err);
+
+    for (size_t r = 0; r < G_N_ELEMENTS(requests); r++) {
+        g_autoptr(GError) why = NULL;
+        bool ok;
+
+        fake_reset();
+        fake.fail_request = requests[r];
+        fake.fail_errno = EINVAL;
+        SCRIPT({ .reason = KVM_EXIT_IO });
+        ok = kvm_probe_on(&fake_sys, m, &why);
+        g_assert_true(ok ? !why : why && *why->message);
+        g_assert_cmpint(fake.open_fds, ==, 0);
+    }
+    x86_model_free(m);
+}
+
+/* Mappings of the probes may fail, those of the machine end the start with the reason. */
+static void test_errno_mmap(void)
+{
+    unsigned refused = 0;
+
+    for (unsigned n = 1; n <= 5; n++) {
+        g_autoptr(GError) err = NULL;
+        FakeVm *f;
+
+        fake_reset();
+        fake.fail_mmap = n;
+        f = fake_vm(NULL, "dirty-ring-size=1024", &err);
+        g_assert_true(f ? !err : strstr(err->message, "Cannot allocate memory") != NULL);
+        refused += !f;
+        if (f)
+            fake_vm_free(f);
+        g_assert_cmpint(fake.open_fds, ==, 0);
+    }
+    g_assert_cmpuint(refused, >=, 2);       /* the vcpu's page and its dirty ring */
+}
+
+/* Many things lacking at once, or in sizes nobody expects: the same choices in every run. */
+static void test_caps_mixed(void)
+{
+    static const char *const opts[] = { "kernel-irqchip=off", "kernel-irqchip=split", "kernel-irqchip=on", "dirty-ring-size=1024",
+                                        "cpu-pm=on", "halt-poll-ns=1000" };
+    static const int sizes[] = { 0, 1, 2, 3, 64, 4096, 65537, INT_MAX, -1 };
+    g_autoptr(GRand) rand = g_rand_new_with_seed(7);
+
+    for (unsigned n = 0; n < 600; n++) {
+        const char *opt = opts[n % G_N_ELEMENTS(opts)];
+        g_autoptr(GError) err = NULL;
+        FakeVm *f;
+
+        fake_reset();
+        for (unsigned cap = 0; cap < 256; cap++) {
+            if (g_rand_int_range(rand, 0, 4) == 0)
+                fake.cap[cap] = sizes[g_rand_int_range(rand, 0, G_N_ELEMENTS(sizes))];
+        }
+        for (unsigned i = 0; i < 5; i++)        /* without these nothing starts at all */
+            fake.cap[(const int[]) { KVM_CAP_USER_MEMORY, KVM_CAP_IMMEDIATE_EXIT, KVM_CAP_EXT_CPUID, KVM_CAP_SET_TSS_ADDR,
+                                     KVM_CAP_MP_STATE }[i]] = 1;
+        f = fake_vm(NULL, opt, &err);
+        g_assert_true(f ? !err : err && *err->message);
+        if (f) {
+            use_all(f, false);
+            use_memory(f);
+            fake_vm_free(f);
+        }
+        g_assert_cmpint(fake.open_fds, ==, 0);
     }
 }
 
@@ -274,6 +394,97 @@ static void test_exits(void)
             g_assert_true(got == VCPU_EXIT_TRIPLE_FAULT || got == VCPU_EXIT_INTERNAL_ERROR);
         fake_vm_free(f);
     }
+}
+
+static void fill_crash(struct kvm_run *r) { r->system_event.type = KVM_SYSTEM_EVENT_CRASH; }
+static void fill_off(struct kvm_run *r) { r->system_event.type = KVM_SYSTEM_EVENT_SHUTDOWN; }
+static void fill_again(struct kvm_run *r) { r->system_event.type = KVM_SYSTEM_EVENT_RESET; }
+static void fill_odd_event(struct kvm_run *r) { r->system_event.type = 99; }
+static void fill_hcall(struct kvm_run *r) { r->hyperv.type = KVM_EXIT_HYPERV_HCALL; }
+static void fill_lost(struct kvm_run *r) { r->notify.flags = KVM_NOTIFY_CONTEXT_INVALID; }
+static void fill_delivery(struct kvm_run *r)
+{
+    r->internal.suberror = KVM_INTERNAL_ERROR_DELIVERY_EV;
+    r->internal.ndata = 1000;           /* more than there is room for */
+}
+static void fill_io_odd(struct kvm_run *r)
+{
+    r->io.size = 3;
+    r->io.count = 1;
+    r->io.data_offset = PAGE;
+}
+
+/* What each exit answers the guest with, or ends the machine for. */
+static void test_exit_answers(void)
+{
+    static const struct { FakeStep s; VcpuExit want; } cases[] = {
+        { { .reason = KVM_EXIT_SYSTEM_EVENT, .fill = fill_crash }, VCPU_EXIT_KICK },
+        { { .reason = KVM_EXIT_SYSTEM_EVENT, .fill = fill_off }, VCPU_EXIT_KICK },
+        { { .reason = KVM_EXIT_SYSTEM_EVENT, .fill = fill_again }, VCPU_EXIT_KICK },
+        { { .reason = KVM_EXIT_SYSTEM_EVENT, .fill = fill_odd_event }, VCPU_EXIT_INTERNAL_ERROR },
+        { { .reason = KVM_EXIT_NOTIFY }, VCPU_EXIT_TRIPLE_FAULT },
+        { { .reason = KVM_EXIT_NOTIFY, .fill = fill_lost }, VCPU_EXIT_INTERNAL_ERROR },
+        { { .reason = KVM_EXIT_INTERNAL_ERROR, .fill = fill_delivery }, VCPU_EXIT_INTERNAL_ERROR },
+        { { .reason = KVM_EXIT_IO, .fill = fill_io_odd }, VCPU_EXIT_INTERNAL_ERROR },
+        { { .reason = 0xffffffff }, VCPU_EXIT_INTERNAL_ERROR } };
+    struct kvm_run *r;
+    FakeVm *f;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        fake_reset();
+        f = start(NULL, NULL);
+        fake.script = &cases[i].s;
+        fake.steps = 1;
+        g_assert_cmpint(fake_run(f), ==, cases[i].want);
+        fake_vm_free(f);
+    }
+    fake_reset();
+    f = start(NULL, NULL);
+    r = (struct kvm_run *)(void *)fake.run;
+    SCRIPT({ .reason = KVM_EXIT_HYPERCALL });
+    fake_run(f);
+    g_assert_cmpint((int64_t)r->hypercall.ret, ==, -1000);
+    SCRIPT({ .reason = KVM_EXIT_X86_RDMSR });
+    fake_run(f);
+    g_assert_cmpuint(r->msr.error, ==, 1);
+    r->msr.error = 0;
+    SCRIPT({ .reason = KVM_EXIT_X86_WRMSR });
+    fake_run(f);
+    g_assert_cmpuint(r->msr.error, ==, 1);
+    SCRIPT({ .reason = KVM_EXIT_HYPERV, .fill = fill_hcall });
+    fake_run(f);
+    g_assert_cmpuint(r->hyperv.u.hcall.result, ==, 2);
+    fake_vm_free(f);
+}
+
+static Vcpu *kicked;
+static void fill_kick(struct kvm_run *r)
+{
+    r->io.direction = KVM_EXIT_IO_OUT;
+    r->io.size = 1;
+    r->io.count = 1;
+    r->io.data_offset = PAGE;
+    r->io.port = 0x80;
+    atomic_store(&kicked->attention, 1);
+}
+
+/* Somebody wants the processor while it waits for a port: the access is completed before anybody looks. */
+static void test_interrupted_io(void)
+{
+    FakeVm *f;
+
+    fake_reset();
+    f = start(NULL, NULL);
+    kicked = f->v;
+    SCRIPT({ .reason = KVM_EXIT_IO, .fill = fill_kick }, { .reason = KVM_EXIT_IO, .fill = fill_kick });
+    g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_TRIPLE_FAULT);
+    g_assert_cmpuint(fake.step, ==, 3);
+    g_assert_cmpuint(fake_count(KVM_RUN), ==, 5);       /* two of them only to complete */
+    fake_vm_free(f);
+    fake_reset();
+    fake.interrupted = 3;
+    fake_vm_free(start(NULL, "kernel-code=kvm"));
+    g_assert_cmpuint(fake_count(KVM_CREATE_VM), ==, 5);         /* the fifth asks about the local APIC */
 }
 
 static void test_interrupted(void)
@@ -443,6 +654,42 @@ static void test_dirty_ring(void)
     g_assert_cmpuint(fake.ring[1023].flags, ==, KVM_DIRTY_GFN_F_RESET);
     g_assert_true(ram_test_and_clear_dirty(rb, 3 * PAGE, PAGE, RAM_DIRTY_VGA));
     g_assert_false(ram_test_and_clear_dirty(rb, 4 * PAGE, PAGE, RAM_DIRTY_VGA));
+    region_del(&video);
+    fake_vm_free(f);
+    region_destroy(&video);
+    ram_block_free(rb);
+}
+
+static void fill_hostile(struct kvm_run *r)
+{
+    for (unsigned i = 0; i < 1024; i++)
+        fake.ring[i] = (struct kvm_dirty_gfn) { .flags = KVM_DIRTY_GFN_F_DIRTY, .slot = i % 3 ? 1 + i * 64 : 1,
+                                                .offset = i % 3 ? i : UINT64_MAX - i };
+}
+static void fill_two(struct kvm_run *r)
+{
+    fake.ring[0] = (struct kvm_dirty_gfn) { .flags = KVM_DIRTY_GFN_F_DIRTY, .slot = 1, .offset = 7 };
+    fake.ring[1] = (struct kvm_dirty_gfn) { .flags = KVM_DIRTY_GFN_F_DIRTY, .slot = 1, .offset = 9 };
+}
+
+/* Entries of slots and pages that are not there mark nothing; after a full turn the ring goes on at its start. */
+static void test_dirty_ring_odd(void)
+{
+    g_autoptr(GError) err = NULL;
+    RamBlock *rb = ram_block_new("video", 16 * PAGE, &err);
+    Region video;
+    FakeVm *f;
+
+    fake_reset();
+    f = start(NULL, "dirty-ring-size=1024");
+    region_init_ram(&video, "video", rb, 0, 16 * PAGE);
+    region_add(&f->m->mem_root, &video, 0x400000, 0);
+    ram_test_and_clear_dirty(rb, 0, 16 * PAGE, RAM_DIRTY_VGA);
+    SCRIPT({ .reason = KVM_EXIT_DIRTY_RING_FULL, .fill = fill_hostile }, { .reason = KVM_EXIT_DIRTY_RING_FULL, .fill = fill_two });
+    g_assert_cmpint(fake_run(f), ==, VCPU_EXIT_TRIPLE_FAULT);
+    g_assert_cmpuint(fake_count(KVM_RESET_DIRTY_RINGS), ==, 2);
+    for (unsigned i = 0; i < 16; i++)
+        g_assert_cmpint(ram_test_and_clear_dirty(rb, i * PAGE, PAGE, RAM_DIRTY_VGA), ==, i == 7 || i == 9);
     region_del(&video);
     fake_vm_free(f);
     region_destroy(&video);
@@ -864,16 +1111,22 @@ int main(int argc, char **argv)
     machine_lock();
     g_test_add_func("/kvm/open", test_open);
     g_test_add_func("/kvm/caps", test_caps);
+    g_test_add_func("/kvm/caps/mixed", test_caps_mixed);
     g_test_add_func("/kvm/errno", test_errno);
+    g_test_add_func("/kvm/errno/probe", test_errno_probe);
+    g_test_add_func("/kvm/errno/mmap", test_errno_mmap);
     g_test_add_func("/kvm/msr-refused", test_msr_refused);
     g_test_add_func("/kvm/probe/model", test_probe_model);
     g_test_add_func("/kvm/probe/processor", test_probe_processor);
     g_test_add_func("/kvm/probe/msr", test_probe_msr);
     g_test_add_func("/kvm/exits", test_exits);
+    g_test_add_func("/kvm/exit-answers", test_exit_answers);
     g_test_add_func("/kvm/interrupted", test_interrupted);
+    g_test_add_func("/kvm/interrupted/io", test_interrupted_io);
     g_test_add_func("/kvm/io", test_io);
     g_test_add_func("/kvm/refused", test_refused);
     g_test_add_func("/kvm/dirty-ring", test_dirty_ring);
+    g_test_add_func("/kvm/dirty-ring/odd", test_dirty_ring_odd);
     g_test_add_func("/kvm/rom", test_rom);
     g_test_add_func("/kvm/smram", test_smram);
     g_test_add_func("/kvm/injection", test_injection);
