@@ -18,7 +18,7 @@ void jit_code_written(Vcpu *v, RamBlock *rb, uint64_t off, uint64_t len, bool ow
     interp_code_written(j->interp, rb, off, len, own);
     if (own) {
         j->st.writes_on_code++;
-        *jit_churn(j, rb->host + off) = 1;
+        *jit_churn(j, rb->host + off) = CHURN_SEEN;
         if (jit_invalidate(j, rb->host + off, len))
             jit_env(j->c)->leave = 1;
         return;

@@ -74,7 +74,7 @@ struct JitBlock {
     uint16_t *live;             /* with check=on: flags live before each instruction, and at the end */
 };
 /* Runs in the interpreter before translation; the second: of code on pages whose code was overwritten lately. */
-enum { HEAT_ENTRIES = 1 << 16, HEAT_DEFAULT = 1, HEAT_CHURN = 4, CHURN_ENTRIES = 1 << 12 };
+enum { HEAT_ENTRIES = 1 << 16, HEAT_DEFAULT = 1, HEAT_CHURN = 4, CHURN_ENTRIES = 1 << 12, CHURN_SEEN = 2 };
 enum { USES_NONE, USES_VEC, USES_FPU };
 
 struct JitPage {                /* a page with code */

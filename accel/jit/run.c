@@ -134,7 +134,8 @@ uint64_t jit_continue(X86Cpu *c)
 }
 
 /* Counts a run of code that has no translation; true: it has had enough of them. Starts share
-   counters by hash; all are cleared when many have been used, so that old code does not make new hot. */
+   counters by hash; all are cleared when many have been used, so that old code does not make new hot.
+   What was overwritten is remembered for one round more: pages whose code changes all the time stay known. */
 static bool hot_enough(JitCpu *j, const uint8_t *key)
 {
     uint8_t *n = &j->heat[(uintptr_t)key * 0x9e3779b97f4a7c15ULL >> 48];
@@ -144,7 +145,8 @@ static bool hot_enough(JitCpu *j, const uint8_t *key)
     ++*n;
     if (++j->heat_used >= HEAT_ENTRIES) {
         memset(j->heat, 0, sizeof j->heat);
-        memset(j->churn, 0, sizeof j->churn);
+        for (unsigned i = 0; i < CHURN_ENTRIES; i++)
+            j->churn[i] >>= 1;
         j->heat_used = 0;
     }
     return false;
