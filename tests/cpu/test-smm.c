@@ -165,7 +165,7 @@ static void halted_processor_halts_again(gconstpointer opaque)
         g_assert_true(r->c->vcpu.halted);
         vcpu_raise(&r->c->vcpu, VCPU_IRQ_SMI);
         machine_start(r->m);
-        for (unsigned n = 0; n < 2000 && (area(r, 0x100) != DONE || r->c->smm); n++) {
+        for (unsigned n = 0; n < 2000 && (area(r, 0x100) != DONE || r->c->smm || !r->c->vcpu.halted); n++) {
             machine_loop_once(r->m, false);
             machine_unlock();
             g_usleep(1000);
