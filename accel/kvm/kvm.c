@@ -273,7 +273,7 @@ static char *describe(Machine *m)
 
 const Accel kvm_accel = {
     .name = "kvm", .desc = "hardware virtualization through /dev/kvm",
-    .options = "kernel-irqchip kernel_irqchip cpu-pm halt-poll-ns dirty-ring-size", .probe = probe, .examine = kvm_examine,
+    .options = "kernel-code kernel-irqchip kernel_irqchip cpu-pm halt-poll-ns dirty-ring-size", .probe = probe, .examine = kvm_examine,
     .create = create,
     .destroy = destroy, .vcpu_create = vcpu_create, .vcpu_destroy = vcpu_destroy, .run = kvm_run, .kick = kick,
     .pull = kvm_pull, .push = kvm_push, .describe = describe, .has_smm = has_smm,
