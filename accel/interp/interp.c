@@ -52,7 +52,7 @@ static inline Block *follow(Interp *e, X86Cpu *c, uint64_t lin)
 void interp_run_block(Interp *e)
 {
     X86Cpu *c = e->c;
-    uint64_t lin = interp_lin(c), rip = c->rip;
+    uint64_t lin = soft_lin(c), rip = c->rip;
     Block *b = follow(e, c, lin);
     const X86Insn *i = b->insns;
     uint32_t key = b->mode;

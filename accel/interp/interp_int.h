@@ -60,9 +60,4 @@ void interp_forget_all(Interp *e);
 /* fast.c: a quicker function for i in this mode than its body, or the body. */
 X86Op *interp_fast(const X86Insn *i, uint32_t mode);
 
-static inline uint64_t interp_lin(const X86Cpu *c)
-{
-    return c->mode & MODE_CS64 ? c->rip : (uint32_t)(c->rip + c->seg[S_CS].base);
-}
-
 #endif

@@ -73,17 +73,11 @@ static DebugHit ours(X86Cpu *c, const struct kvm_run *r)
 {
     KvmVcpu *k = kvm_vcpu(&c->vcpu);
     VcpuDebug *d = c->vcpu.debug;
-    uint64_t pa;
 
     if (!d)
         return DEBUG_NONE;
-    if (r->debug.arch.exception == EXC_BP) {
-        for (guint i = 0; i < d->traps->len && x86_translate_debug(c, r->debug.arch.pc, &pa); i++) {
-            if (g_array_index(d->traps, uint64_t, i) == pa)
-                return DEBUG_TRAP;
-        }
-        return DEBUG_NONE;
-    }
+    if (r->debug.arch.exception == EXC_BP)
+        return soft_trap_at(c, r->debug.arch.pc) ? DEBUG_TRAP : DEBUG_NONE;
     for (unsigned i = 0; i < k->debug_count; i++) {
         if (k->debug_at[i].code ? k->debug_at[i].addr == r->debug.arch.pc : r->debug.arch.dr6 >> i & 1) {
             d->hit_addr = k->debug_at[i].addr;

@@ -7,6 +7,7 @@
  */
 #include "accel/kvm/kvm_int.h"
 
+#include "accel/soft/loop.h"
 #include "accel/soft/step.h"
 #include "softmmu/dma.h"
 #include "util/log.h"
@@ -25,8 +26,7 @@ typedef VcpuExit ExitFn(X86Cpu *c, struct kvm_run *r);
 
 static void append_code(GString *s, X86Cpu *c)
 {
-    uint64_t lin = c->mode & MODE_CS64 ? c->rip : (uint32_t)(c->seg[S_CS].base + c->rip);
-    struct kvm_translation t = { .linear_address = lin };
+    struct kvm_translation t = { .linear_address = soft_lin(c) };
     uint8_t code[16];
 
     if (kvm_ioctl(kvm_vcpu(&c->vcpu), KVM_TRANSLATE, &t) || !t.valid)

@@ -1,22 +1,33 @@
 /* loop: delivering what unwound from a body, and what came in from outside. */
 #include "accel/soft/loop.h"
 
+bool soft_trap_at(X86Cpu *c, uint64_t lin)
+{
+    const GArray *traps = c->vcpu.debug->traps;
+    uint64_t pa;
+
+    if (!traps->len || !x86_translate_debug(c, lin, &pa))
+        return false;
+    for (guint i = 0; i < traps->len; i++) {
+        if (g_array_index(traps, uint64_t, i) == pa)
+            return true;
+    }
+    return false;
+}
+
 /* An INT3 that a debugger put there: c stands before it again. */
 static bool debug_trap(X86Cpu *c)
 {
     VcpuDebug *d = c->vcpu.debug;
-    uint64_t rip = c->rip - 1, pa;
 
-    if (!d || c->exc.vector != EXC_BP || !c->exc.soft || c->exc.intn ||
-        !x86_translate_debug(c, c->mode & MODE_CS64 ? rip : (uint32_t)(c->seg[S_CS].base + rip), &pa))
+    if (!d || c->exc.vector != EXC_BP || !c->exc.soft || c->exc.intn)
         return false;
-    for (guint i = 0; i < d->traps->len; i++) {
-        if (g_array_index(d->traps, uint64_t, i) == pa) {
-            c->rip = rip;
-            d->hit = DEBUG_TRAP;
-            return true;
-        }
+    c->rip--;
+    if (soft_trap_at(c, soft_lin(c))) {
+        d->hit = DEBUG_TRAP;
+        return true;
     }
+    c->rip++;
     return false;
 }
 

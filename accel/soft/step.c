@@ -30,13 +30,11 @@ static void fetch_and_decode(X86Cpu *c, uint64_t lin, X86Insn *i)
     }
 }
 
-static void step(X86Cpu *c, X86Insn *i)
+/* i is the instruction at RIP. */
+static void execute(X86Cpu *c, X86Insn *i)
 {
-    uint64_t lin = c->mode & MODE_CS64 ? c->rip : (uint32_t)(c->seg[S_CS].base + c->rip);
     uint32_t key = c->mode;
 
-    c->insn = &x86_no_insn;             /* a fetch fault belongs to no instruction */
-    fetch_and_decode(c, lin, i);
     if (!(key & MODE_CS64) && c->rip + i->len - 1 > c->seg[S_CS].limit)
         x86_raise_err(c, EXC_GP, 0);
     c->insn = i;
@@ -69,7 +67,9 @@ VcpuExit soft_step(X86Cpu *c, unsigned n)
         if (c->db_pending)
             x86_service(c);
         left = left - 1;
-        step(c, insn);
+        c->insn = &x86_no_insn;         /* a fetch fault belongs to no instruction */
+        fetch_and_decode(c, soft_lin(c), insn);
+        execute(c, insn);
         if (atomic_load_explicit(&v->attention, memory_order_acquire) && !c->db_pending && !(c->mode & MODE_SHADOW))
             break;
     }
@@ -148,20 +148,8 @@ static X86Insn *decoded(X86Cpu *c, SoftCache *s, uint64_t lin)
 
 static void step_cached(X86Cpu *c, SoftCache *s)
 {
-    uint64_t lin = c->mode & MODE_CS64 ? c->rip : (uint32_t)(c->seg[S_CS].base + c->rip);
-    uint32_t key = c->mode;
-    X86Insn *i;
-
     c->insn = &x86_no_insn;
-    i = decoded(c, s, lin);
-    if (!(key & (MODE_CS64 | MODE_FLAT)) && c->rip + i->len - 1 > c->seg[S_CS].limit)
-        x86_raise_err(c, EXC_GP, 0);
-    c->insn = i;
-    c->rip += i->len;
-    i->fn(c, i);
-    c->vcpu.stat_insns++;
-    if ((key | c->mode) & (MODE_TF | MODE_SHADOW))
-        x86_boundary(c, key);
+    execute(c, decoded(c, s, soft_lin(c)));
 }
 
 VcpuExit soft_run(X86Cpu *c, SoftCache *s, bool force, bool (*leave)(const X86Cpu *c))
@@ -204,7 +192,7 @@ static VcpuExit hit(VcpuDebug *d, DebugHit why)
 
 static bool at_stop(const X86Cpu *c, const VcpuDebug *d)
 {
-    uint64_t lin = c->mode & MODE_CS64 ? c->rip : (uint32_t)(c->seg[S_CS].base + c->rip);
+    uint64_t lin = soft_lin(c);
 
     for (guint i = 0; i < d->stops->len; i++) {
         if (g_array_index(d->stops, uint64_t, i) == lin)
@@ -239,9 +227,7 @@ VcpuExit soft_debug_run(X86Cpu *c)
     unwound = sigsetjmp(v->unwind, 0);
     if (unwound) {
         why = soft_unwound(c, unwound);
-        if (why == VCPU_EXIT_NONE && d->step)
-            why = hit(d, DEBUG_STEP);
-        else if (why == VCPU_EXIT_HALT && d->step)
+        if (d->step && (why == VCPU_EXIT_NONE || why == VCPU_EXIT_HALT))
             why = hit(d, DEBUG_STEP);
     }
     while (why == VCPU_EXIT_NONE) {
