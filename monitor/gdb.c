@@ -390,21 +390,23 @@ static void breakpoint(Gdb *g, bool on, const char *p)
 {
     uint64_t type, addr, kind;
     VcpuWatch w;
-    bool ok;
+    bool ok = true;
 
     if (!take_hex(&p, &type) || !take_char(&p, ',') || !take_range(&p, &addr, &kind) || (*p && *p != ';')) {
         reply_ok(g, false);
         return;
     }
     w = (VcpuWatch) { .addr = addr, .len = kind, .read = type != 2, .write = type != 3 };
-    if (type <= 1)
-        ok = on ? gdb_break_add(g, addr, type == 1) : gdb_break_del(g, addr, type == 1);
-    else if (type <= 4)
-        ok = on ? gdb_watch_add(g, w) : gdb_watch_del(g, w);
-    else {
+    if (type > 4) {
         reply(g, "");
         return;
     }
+    if (on)
+        ok = type <= 1 ? gdb_break_add(g, addr, type == 1) : gdb_watch_add(g, w);
+    else if (type <= 1)
+        gdb_break_del(g, addr, type == 1);
+    else
+        gdb_watch_del(g, w);
     reply_ok(g, ok);
 }
 
@@ -717,6 +719,15 @@ static void line_event(void *opaque, ChrEvent ev)
     }
 }
 
+static void gdb_free(Gdb *g)
+{
+    g_array_unref(g->regs);
+    g_string_free(g->in, TRUE);
+    g_string_free(g->sent, TRUE);
+    g_free(g->xml);
+    g_free(g);
+}
+
 static void server_free(void *opaque)
 {
     Gdb *g = opaque;
@@ -725,22 +736,8 @@ static void server_free(void *opaque)
     machine_unlisten(g->m, machine_event, g);
     if (g->resume)
         g_source_remove(g->resume);
-    g->open = false;
-    if (g->plans) {
-        for (unsigned i = 0; i < g->m->vcpus->len; i++)
-            ((Vcpu *)g_ptr_array_index(g->m->vcpus, i))->debug = NULL;
-        g_array_unref(g->breaks);
-        g_array_unref(g->traps);
-        g_array_unref(g->lazy);
-        g_array_unref(g->stops);
-        g_array_unref(g->watches);
-        g_free(g->plans);
-    }
-    g_array_unref(g->regs);
-    g_string_free(g->in, TRUE);
-    g_string_free(g->sent, TRUE);
-    g_free(g->xml);
-    g_free(g);
+    gdb_plans_drop(g);
+    gdb_free(g);
 }
 
 bool gdb_attach(Machine *m, Chardev *chr, GError **err)
@@ -756,11 +753,7 @@ bool gdb_attach(Machine *m, Chardev *chr, GError **err)
     g->sent = g_string_new(NULL);
     gdb_regs_init(g, x86_cpu(g_ptr_array_index(m->vcpus, 0)));
     if (!chr_attach(&g->fe, chr, &ops, g, err)) {
-        g_array_unref(g->regs);
-        g_string_free(g->in, TRUE);
-        g_string_free(g->sent, TRUE);
-        g_free(g->xml);
-        g_free(g);
+        gdb_free(g);
         return false;
     }
     machine_listen(m, machine_event, g);

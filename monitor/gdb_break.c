@@ -63,15 +63,17 @@ void gdb_plans_free(Gdb *g)
         return;
     for (guint i = 0; i < g->breaks->len; i++)
         unplace(g, &g_array_index(g->breaks, GdbBreak, i));
-    g_array_set_size(g->breaks, 0);
-    g_array_set_size(g->watches, 0);
-    gdb_arm(g);
-    for (unsigned i = 0; i < g->m->vcpus->len; i++) {
-        Vcpu *v = g_ptr_array_index(g->m->vcpus, i);
+    gdb_plans_drop(g);
+    for (unsigned i = 0; i < g->m->vcpus->len; i++)
+        g->m->accel->debug(g_ptr_array_index(g->m->vcpus, i));
+}
 
-        v->debug = NULL;
-        g->m->accel->debug(v);
-    }
+void gdb_plans_drop(Gdb *g)
+{
+    if (!g->plans)
+        return;
+    for (unsigned i = 0; i < g->m->vcpus->len; i++)
+        ((Vcpu *)g_ptr_array_index(g->m->vcpus, i))->debug = NULL;
     g_array_unref(g->breaks);
     g_array_unref(g->traps);
     g_array_unref(g->lazy);
@@ -96,12 +98,12 @@ static bool translate(Gdb *g, unsigned cpu, uint64_t va, uint64_t *pa)
 
 /* --- breakpoints --- */
 
-static GdbBreak *find(Gdb *g, uint64_t addr)
+static GdbBreak *find(Gdb *g, uint64_t addr, bool hard)
 {
     for (guint i = 0; i < g->breaks->len; i++) {
         GdbBreak *b = &g_array_index(g->breaks, GdbBreak, i);
 
-        if (b->addr == addr)
+        if (b->addr == addr && b->hard == hard)
             return b;
     }
     return NULL;
@@ -145,7 +147,7 @@ bool gdb_break_add(Gdb *g, uint64_t addr, bool hard)
 {
     GdbBreak b = { .addr = addr, .hard = hard };
 
-    if (find(g, addr))
+    if (find(g, addr, hard))
         return true;
     if (g->breaks->len >= BREAKS_MAX)
         return false;
@@ -157,18 +159,17 @@ bool gdb_break_add(Gdb *g, uint64_t addr, bool hard)
     return false;
 }
 
-bool gdb_break_del(Gdb *g, uint64_t addr, bool hard)
+void gdb_break_del(Gdb *g, uint64_t addr, bool hard)
 {
-    GdbBreak *b = find(g, addr), old;
+    GdbBreak *b = find(g, addr, hard), old;
 
     if (!b)
-        return true;
+        return;
     old = *b;
     g_array_remove_index_fast(g->breaks, b - (GdbBreak *)g->breaks->data);
     if (old.how == BREAK_TRAP && !trapped(g, old.pa))
         unplace(g, &old);
     gdb_arm(g);
-    return true;
 }
 
 static bool intact(Gdb *g, const GdbBreak *b)
@@ -213,16 +214,15 @@ static bool same_watch(const VcpuWatch *a, const VcpuWatch *b)
     return a->addr == b->addr && a->len == b->len && a->read == b->read && a->write == b->write;
 }
 
-bool gdb_watch_del(Gdb *g, VcpuWatch w)
+void gdb_watch_del(Gdb *g, VcpuWatch w)
 {
     for (guint i = 0; i < g->watches->len; i++) {
         if (same_watch(&g_array_index(g->watches, VcpuWatch, i), &w)) {
             g_array_remove_index_fast(g->watches, i);
             gdb_arm(g);
-            return true;
+            return;
         }
     }
-    return true;
 }
 
 bool gdb_watch_add(Gdb *g, VcpuWatch w)

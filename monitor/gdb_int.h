@@ -42,16 +42,17 @@ typedef struct Gdb {
     char *xml;
 } Gdb;
 
-/* gdb_break.c */
+/* gdb_break.c: false: too many, or more than the engine can do. */
 bool gdb_break_add(Gdb *g, uint64_t addr, bool hard);
-bool gdb_break_del(Gdb *g, uint64_t addr, bool hard);
+void gdb_break_del(Gdb *g, uint64_t addr, bool hard);
 bool gdb_watch_add(Gdb *g, VcpuWatch w);
-bool gdb_watch_del(Gdb *g, VcpuWatch w);
+void gdb_watch_del(Gdb *g, VcpuWatch w);
 /* Gives every vcpu its plan. False: the engine cannot do all of it. */
 bool gdb_arm(Gdb *g);
 void gdb_plans_new(Gdb *g);
-/* All breakpoints go, and no vcpu has a plan. */
+/* All breakpoints go, and no vcpu has a plan. The second leaves guest and engines as they are: the machine goes, too. */
 void gdb_plans_free(Gdb *g);
+void gdb_plans_drop(Gdb *g);
 /* Pages that lazy breakpoints wait for: turns those of va's page into traps. */
 void gdb_page_in(Gdb *g, unsigned cpu, uint64_t va);
 /* After a reset: traps that are no longer there wait for their page again. */

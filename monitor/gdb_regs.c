@@ -2,6 +2,7 @@
 #include "monitor/gdb_int.h"
 
 #include "target/x86/cpuid.h"
+#include "target/x86/regs.h"
 #include "util/bytes.h"
 
 #include <string.h>
@@ -149,29 +150,14 @@ static uint64_t sys_value(const X86Cpu *c, unsigned n)
     }
 }
 
-/* Two bits for each register by number: valid, zero, special, empty (SDM vol. 1, 8.1.7). */
-static uint32_t tags(const X86Cpu *c)
-{
-    uint32_t tw = 0;
-
-    for (unsigned i = 0; i < 8; i++) {
-        const X86Fp80 *r = &c->x87.r[i];
-        unsigned exp = r->se & 0x7fff;
-        unsigned t = c->x87.empty >> i & 1 ? 3 : !exp && !r->mant ? 1 : exp == 0x7fff || !(r->mant >> 63) ? 2 : 0;
-
-        tw |= t << 2 * i;
-    }
-    return tw;
-}
-
 static uint32_t fpu_value(const X86Cpu *c, unsigned n)
 {
     const X87 *f = &c->x87;
 
     switch (n) {
     case F_CTRL: return f->cw;
-    case F_STAT: return (f->sw & ~0x3800) | f->top << 11;
-    case F_TAG: return tags(c);
+    case F_STAT: return x87_sw(c);
+    case F_TAG: return x87_tag_word(c);
     case F_ISEG: return f->fcs;
     case F_IOFF: return (uint32_t)f->fip;
     case F_OSEG: return f->fds;
@@ -216,29 +202,20 @@ static bool write_sel(X86Cpu *c, unsigned s, uint16_t sel)
     return true;
 }
 
-static bool write_fpu(X86Cpu *c, unsigned n, uint32_t v)
+static void write_fpu(X86Cpu *c, unsigned n, uint32_t v)
 {
     X87 *f = &c->x87;
 
     switch (n) {
-    case F_CTRL: f->cw = (v & 0x1f7f) | 0x40; return true;
-    case F_STAT: f->sw = v & 0xffff & ~0x3800; f->top = v >> 11 & 7; return true;
-    case F_TAG:
-        f->empty = 0;
-        for (unsigned i = 0; i < 8; i++)
-            f->empty |= (v >> 2 * i & 3) == 3 ? 1u << i : 0;
-        return true;
-    case F_ISEG: f->fcs = v; return true;
-    case F_IOFF: f->fip = v; return true;
-    case F_OSEG: f->fds = v; return true;
-    case F_OOFF: f->fdp = v; return true;
-    default: f->fop = v & 0x7ff; return true;
+    case F_CTRL: x87_set_cw(c, v); break;
+    case F_STAT: x87_set_sw(c, v); break;
+    case F_TAG: x87_set_tag_word(c, v); break;
+    case F_ISEG: f->fcs = v; break;
+    case F_IOFF: f->fip = v; break;
+    case F_OSEG: f->fds = v; break;
+    case F_OOFF: f->fdp = v; break;
+    default: f->fop = v & 0x7ff;
     }
-}
-
-static bool canonical(uint64_t v)
-{
-    return (uint64_t)((int64_t)(v << 16) >> 16) == v;
 }
 
 /* What user code may have in RFLAGS: VM would change more than the flags. */
@@ -260,7 +237,7 @@ bool gdb_reg_write(const GdbReg *r, X86Cpu *c, const uint8_t *in)
     switch (r->kind) {
     case K_GPR: c->gpr[r->index] = v; return true;
     case K_RIP:
-        if (!canonical(v))
+        if (!x86_canonical(v))
             return false;
         c->rip = c->mode & MODE_CS64 ? v : (uint32_t)v;
         return true;
@@ -271,12 +248,12 @@ bool gdb_reg_write(const GdbReg *r, X86Cpu *c, const uint8_t *in)
         st->mant = v;
         st->se = ld16_le(b + 8);
         return true;
-    case K_FPU: return write_fpu(c, r->index, (uint32_t)v);
+    case K_FPU: write_fpu(c, r->index, (uint32_t)v); return true;
     case K_XMM: memcpy(c->vec[r->index].b, b, 16); return true;
     case K_YMMH: memcpy(c->vec[r->index].b + 16, b, 16); return true;
-    case K_MXCSR: c->mxcsr = v & 0xffbf; return true;
+    case K_MXCSR: c->mxcsr = v & X86_MXCSR_MASK; return true;
     case K_BASE:
-        if (!canonical(v))
+        if (!x86_canonical(v))
             return false;
         c->seg[r->index].base = v;
         return true;

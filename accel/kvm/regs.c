@@ -7,6 +7,7 @@
  */
 #include "accel/kvm/kvm_int.h"
 
+#include "target/x86/regs.h"
 #include "util/log.h"
 
 #include <errno.h>
@@ -106,7 +107,7 @@ void kvm_xsave_out(const X86Cpu *c, uint8_t *b)
     const X87 *f = &c->x87;
 
     st16_le(b + XS_FCW, f->cw);
-    st16_le(b + XS_FSW, (f->sw & ~0x3800) | f->top << 11);
+    st16_le(b + XS_FSW, x87_sw(c));
     b[XS_FTW] = ~f->empty;
     st16_le(b + XS_FOP, f->fop);
     st64_le(b + XS_FIP, f->fip);

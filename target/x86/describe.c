@@ -98,7 +98,7 @@ static void add_fpu(GString *s, const X86Cpu *c)
     unsigned n = c->mode & MODE_CS64 ? 16 : 8;
 
     g_string_append_printf(s, "FCW=%04x FSW=%04x [ST=%u] FTW=%02x MXCSR=%08x\n", f->cw,
-                           (f->sw & ~0x3800u) | (unsigned)f->top << 11, f->top, (uint8_t)~f->empty, c->mxcsr);
+                           x87_sw(c), f->top, (uint8_t)~f->empty, c->mxcsr);
     for (unsigned i = 0; i < 8; i++)
         g_string_append_printf(s, "FPR%u=%016" PRIx64 " %04x%c", i, f->r[i].mant, f->r[i].se, i & 1 ? '\n' : ' ');
     for (unsigned i = 0; i < n; i++)

@@ -6,6 +6,7 @@
  * INS and OUTS, which need port permissions, are with the ports.
  */
 #include "target/x86/int_int.h"
+#include "target/x86/regs.h"
 
 /* One string operand: where it is now, and how far it may go without leaving page or wrap. */
 static inline bool run_flat(const X86Cpu *c, unsigned s)
@@ -120,7 +121,7 @@ static inline bool plain64(const X86Cpu *c, const X86Insn *i)
 }
 static inline bool in_page(uint64_t lin, uint64_t bytes)
 {
-    return (lin & (TLB_PAGE - 1)) + bytes <= TLB_PAGE && (uint64_t)((int64_t)(lin << 16) >> 16) == lin;
+    return (lin & (TLB_PAGE - 1)) + bytes <= TLB_PAGE && x86_canonical(lin);
 }
 
 static bool movs_short(X86Cpu *c, const X86Insn *i)

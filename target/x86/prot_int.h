@@ -6,6 +6,7 @@
 
 #include "target/x86/flags.h"
 #include "target/x86/mem.h"
+#include "target/x86/regs.h"
 
 typedef struct Desc {           /* a descriptor as read from its table */
     uint64_t lin;               /* where it is */
@@ -43,7 +44,6 @@ X86Seg x86_desc_seg(uint16_t sel, const Desc *d);
 
 static inline bool x86_protected(const X86Cpu *c) { return (c->mode & (MODE_PE | MODE_VM86)) == MODE_PE; }
 static inline bool x86_long(const X86Cpu *c) { return c->efer & EFER_LMA; }
-static inline bool x86_canonical(uint64_t a) { return (uint64_t)((int64_t)(a << 16) >> 16) == a; }
 
 /* Real and virtual-8086 mode: base is 16 times the selector. No checks. */
 void x86_seg_set_real(X86Cpu *c, unsigned s, uint16_t sel);

@@ -17,6 +17,19 @@ void x87_init(X86Cpu *c)
     c->x87.fcs = c->x87.fds = 0;
 }
 
+void x87_set_cw(X86Cpu *c, uint16_t v)
+{
+    c->x87.cw = (v & CW_WRITABLE) | CW_FIXED;
+    x87_update_es(c);
+}
+
+void x87_set_sw(X86Cpu *c, uint16_t v)
+{
+    c->x87.sw = v & ~0x3800;
+    c->x87.top = v >> 11 & 7;
+    x87_update_es(c);
+}
+
 uint16_t x87_tag_word(const X86Cpu *c)
 {
     uint16_t tw = 0;
@@ -44,12 +57,8 @@ static void op_fninit(X86Cpu *c, const X86Insn *i) { x87_init(c); }
 static void op_fnclex(X86Cpu *c, const X86Insn *i) { c->x87.sw &= ~(SW_B | SW_ES | SW_SF | FPX_ALL); }
 static void op_fldcw(X86Cpu *c, const X86Insn *i)
 {
-    uint16_t v;
-
     x87_wait(c);
-    v = x86_ld16(c, x86_ea(c, i, 2, false));
-    c->x87.cw = (v & CW_WRITABLE) | CW_FIXED;
-    x87_update_es(c);
+    x87_set_cw(c, x86_ld16(c, x86_ea(c, i, 2, false)));
 }
 static void op_fnstcw(X86Cpu *c, const X86Insn *i) { x86_st16(c, x86_ea(c, i, 2, true), c->x87.cw); }
 static void op_fnstsw(X86Cpu *c, const X86Insn *i) { x86_st16(c, x86_ea(c, i, 2, true), x87_sw(c)); }
@@ -109,7 +118,7 @@ static unsigned env_get(X86Cpu *c, const X86Insn *i, const uint8_t *b)
     unsigned s = i->opsize == 2 ? 2 : 4;
     X87 *f = &c->x87;
 
-    f->cw = (ld16_le(b) & CW_WRITABLE) | CW_FIXED;
+    x87_set_cw(c, ld16_le(b));
     x87_set_sw(c, ld16_le(b + s));
     x87_set_tag_word(c, ld16_le(b + 2 * s));
     if (s == 2) {
@@ -137,7 +146,6 @@ static unsigned env_get(X86Cpu *c, const X86Insn *i, const uint8_t *b)
         f->fdp = ld32_le(b + 20);
         f->fds = ld16_le(b + 24);
     }
-    x87_update_es(c);
     return 7 * s;
 }
 
@@ -221,7 +229,7 @@ void x87_get_legacy(X86Cpu *c, const uint8_t *b, bool wide)
     X87 *f = &c->x87;
     unsigned k;
 
-    f->cw = (ld16_le(b) & CW_WRITABLE) | CW_FIXED;
+    x87_set_cw(c, ld16_le(b));
     x87_set_sw(c, ld16_le(b + 2));
     f->empty = ~b[4];
     f->fop = ld16_le(b + 6) & 0x7ff;
@@ -237,7 +245,6 @@ void x87_get_legacy(X86Cpu *c, const uint8_t *b, bool wide)
     }
     for (k = 0; k < 8; k++)
         *x87_st(c, k) = (X86Fp80) { .mant = ld64_le(b + 32 + 16 * k), .se = ld16_le(b + 40 + 16 * k) };
-    x87_update_es(c);
 }
 
 uint64_t x87_legacy_area(X86Cpu *c, const X86Insn *i, unsigned size, unsigned align, bool write)
@@ -245,7 +252,7 @@ uint64_t x87_legacy_area(X86Cpu *c, const X86Insn *i, unsigned size, unsigned al
     uint64_t va = x86_ea(c, i, size, write);
 
     if (va & (align - 1)) {
-        bool outside = align == 16 && c->mode & MODE_CS64 && i->seg == S_SS && (uint64_t)((int64_t)(va << 16) >> 16) != va;
+        bool outside = align == 16 && c->mode & MODE_CS64 && i->seg == S_SS && !x86_canonical(va);
 
         x86_raise_err(c, outside ? EXC_SS : EXC_GP, 0);
     }

@@ -4,7 +4,6 @@
 
 #include "target/x86/x87_int.h"
 
-#define X86_MXCSR_MASK 0xffffu
 #define X86_MXCSR_INIT 0x1f80u
 
 /* Bytes 0-23 and 32-159 of the image. wide: 64-bit pointers (REX.W), else selector and 32-bit offset. */

@@ -8,6 +8,7 @@
 #define TARGET_X86_X87_INT_H
 
 #include "target/x86/mem.h"
+#include "target/x86/regs.h"
 #include "target/x86/softfloat.h"
 
 enum {                          /* status word */
@@ -70,16 +71,7 @@ static inline void x87_update_es(X86Cpu *c)
     else
         c->x87.sw &= ~(SW_ES | SW_B);
 }
-static inline uint16_t x87_sw(const X86Cpu *c) { return (c->x87.sw & ~0x3800) | c->x87.top << 11; }
-static inline void x87_set_sw(X86Cpu *c, uint16_t v)
-{
-    c->x87.sw = v & ~0x3800;
-    c->x87.top = v >> 11 & 7;
-}
 void x87_init(X86Cpu *c);
-/* The 16-bit tag word, from the contents; and the emptiness from it. */
-uint16_t x87_tag_word(const X86Cpu *c);
-void x87_set_tag_word(X86Cpu *c, uint16_t tw);
 
 /* Elementary functions (x87_math.c): arguments finite and not special unless the function says so. */
 Fp x87_f2xm1(FpStatus *st, Fp x);
