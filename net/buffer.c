@@ -19,11 +19,11 @@ struct NetBuffer {
     GQueue held;
 };
 
+/* What is sent in answer meanwhile waits for the next time, or the two ends could go on for ever. */
 static void let_go(NetBuffer *b)
 {
-    Held *h;
-
-    while ((h = g_queue_pop_head(&b->held))) {
+    for (guint n = b->held.length; n; n--) {
+        Held *h = g_queue_pop_head(&b->held);
         NetPort *sender = h->by_port ? b->port : b->port->peer;
 
         if (sender && sender->peer)
@@ -60,8 +60,8 @@ void net_buffer_detach(NetPort *p)
     if (!b)
         return;
     g_source_remove(b->timer);
-    let_go(b);
     p->buffer = NULL;
+    let_go(b);
     g_free(b);
 }
 

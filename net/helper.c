@@ -27,7 +27,6 @@
 enum { DESCRIPTORS = 4096 };
 
 typedef struct Helper {
-    GMainLoop *loop;
     NetPort *user, *wire;       /* the network, and the port its frames leave by */
     NetFramer *framer;
 } Helper;
@@ -224,6 +223,7 @@ int net_helper_main(int argc, char **argv)
     g_autoptr(GError) err = NULL;
     Helper h = { 0 };
     ssize_t n = recv(NET_HELPER_CONTROL, q, NET_ANSWER_MAX, 0);
+    GMainLoop *loop;
 
     if (n <= 0) {
         g_printerr("quern " NET_HELPER_VERB ": -netdev user,isolated=on starts this; it is not for use by hand\n");
@@ -238,8 +238,8 @@ int net_helper_main(int argc, char **argv)
     }
     h.framer = net_framer_new(h.wire, NET_HELPER_FRAMES, starter_gone, &h);
     watch_fd(NET_HELPER_CONTROL, G_IO_IN | G_IO_HUP, question_came, &h);
-    h.loop = g_main_loop_new(NULL, FALSE);
+    loop = g_main_loop_new(NULL, FALSE);
     answer(0, describe);
-    g_main_loop_run(h.loop);
+    g_main_loop_run(loop);
     return 0;
 }

@@ -33,6 +33,7 @@ typedef struct NetIsolated {
     NetPort *port;
     NetFramer *framer;
     int control;                /* -1: the helper is gone */
+    unsigned owed;              /* answers to come: late ones to earlier questions first */
     GPid pid;
     guint watch;
     char *describe;
@@ -128,13 +129,16 @@ static bool ask(NetIsolated *s, const char *question, int ms, NetAnswer *answer,
 {
     struct pollfd p = { .fd = s->control, .events = POLLIN };
     g_autofree char *buf = g_malloc(NET_ANSWER_MAX + 1);
-    ssize_t n;
+    ssize_t n = 0;
 
     if (s->control < 0)
         return err_set(err, "the helper process of network '%s' has ended", s->port->id);
-    if (send(s->control, question, strlen(question), MSG_NOSIGNAL) < 0 || poll(&p, 1, ms) != 1 ||
-        (n = recv(s->control, buf, NET_ANSWER_MAX, MSG_DONTWAIT)) < 4)
-        return err_set(err, "the helper process of network '%s' does not answer", s->port->id);
+    if (send(s->control, question, strlen(question), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        return err_set(err, "the helper process of network '%s' takes no questions", s->port->id);
+    for (s->owed++; s->owed; s->owed--) {
+        if (poll(&p, 1, ms) != 1 || (n = recv(s->control, buf, NET_ANSWER_MAX, MSG_DONTWAIT)) < 4)
+            return err_set(err, "the helper process of network '%s' does not answer", s->port->id);
+    }
     buf[n] = 0;
     answer->code = ld32_le(buf);
     answer->text = g_strdup(buf + 4);

@@ -141,6 +141,39 @@ static void buffer_holds_frames_for_its_interval(void)
     net_port_free(pb);
 }
 
+typedef struct Echo { NetPort *port; unsigned got; } Echo;
+
+static bool echo_receive(void *opaque, const uint8_t *frame, size_t len)
+{
+    Echo *e = opaque;
+
+    e->got++;
+    net_send(e->port, frame, len);
+    return true;
+}
+
+/* Two ends that answer each frame at once: one way in an interval. */
+static void buffer_holds_answers_too(void)
+{
+    static const NetPortOps ops = { .receive = echo_receive };
+    Echo a = { .got = 0 }, b = { .got = 0 };
+    uint8_t frame[60] = { 0 };
+
+    a.port = net_port_new("test", "a", &ops, &a);
+    b.port = net_port_new("test", "b", &ops, &b);
+    g_assert_true(net_port_plug(a.port, b.port, NULL));
+    g_assert_true(net_buffer_attach(a.port, 1000, true, true, NULL));
+    net_send(a.port, frame, sizeof frame);
+    for (unsigned n = 1; n <= 4; n++) {
+        while (a.got + b.got < n)
+            g_main_context_iteration(NULL, TRUE);
+        g_assert_cmpuint(a.got + b.got, ==, n);
+    }
+    net_port_set_link(a.port, false);           /* else they would now go on without a pause */
+    net_port_free(a.port);
+    net_port_free(b.port);
+}
+
 static uint16_t sum16(const uint8_t *p, size_t n, uint32_t s)
 {
     for (size_t i = 0; i + 1 < n; i += 2)
@@ -401,6 +434,28 @@ static void isolated_network_takes_rules_and_may_die(void)
     bad = optlist_parse("user,id=n0,isolated=on,bogus=1", "type", NULL);
     g_assert_null(net_backend_new(bad, &err));
     g_assert_nonnull(strstr(err->message, "bogus"));
+}
+
+/* A helper that was away for long answers what it was asked meanwhile; nobody takes that for another answer. */
+static void isolated_network_answers_late(void)
+{
+    g_autoptr(OptList) o = optlist_parse("user,id=n0,isolated=on", "type", NULL);
+    g_autoptr(GError) err = NULL;
+    NetPort *p = net_backend_new(o, &err);
+    g_autofree char *halt = g_strdup_printf("pkill -STOP -P %d quern-net", getpid()), *info = NULL;
+    g_autofree char *go_on = g_strdup_printf("pkill -CONT -P %d quern-net", getpid());
+
+    g_assert_no_error(err);
+    g_assert_cmpint(system(halt), ==, 0);
+    g_assert_false(net_user_hostfwd_add(p, "tcp:127.0.0.1:0-:22", &err));
+    g_assert_nonnull(strstr(err->message, "does not answer"));
+    g_clear_error(&err);
+    g_assert_cmpint(system(go_on), ==, 0);
+    info = net_user_describe(p);
+    g_assert_nonnull(strstr(info, "HOST_FORWARD"));
+    g_assert_false(net_user_hostfwd_remove(p, "tcp:127.0.0.1:1", &err));
+    g_assert_nonnull(strstr(err->message, "no host forwarding rule"));
+    net_port_free(p);
 }
 
 /* What was read before the card was full is delivered when it is ready, though nothing more comes. */
@@ -678,6 +733,7 @@ int main(int argc, char **argv)
     g_test_add_func("/net/woken_sender_loses_no_wakeup", woken_sender_loses_no_wakeup);
     g_test_add_func("/net/link_down_drops_frames", link_down_drops_frames);
     g_test_add_func("/net/buffer_holds_frames_for_its_interval", buffer_holds_frames_for_its_interval);
+    g_test_add_func("/net/buffer_holds_answers_too", buffer_holds_answers_too);
     g_test_add_func("/net/guard_clears_tcp_urgent_and_keeps_checksum", guard_clears_tcp_urgent_and_keeps_checksum);
     g_test_add_func("/net/guard_drops_lying_lengths", guard_drops_lying_lengths);
     g_test_add_func("/net/guard_knows_each_protocol", guard_knows_each_protocol);
@@ -686,6 +742,8 @@ int main(int argc, char **argv)
     g_test_add_data_func("/net/user_network_answers_dhcp", "user,id=n0", user_network_answers_dhcp);
     g_test_add_data_func("/net/isolated_network_answers_dhcp", "user,id=n0,isolated=on", user_network_answers_dhcp);
     g_test_add_func("/net/isolated_network_takes_rules_and_may_die", isolated_network_takes_rules_and_may_die);
+    if (g_test_slow())          /* waits for an answer as long as quern does */
+        g_test_add_func("/net/isolated_network_answers_late", isolated_network_answers_late);
     g_test_add_func("/net/idle_user_network_lets_the_main_loop_sleep", idle_user_network_lets_the_main_loop_sleep);
     g_test_add_func("/net/socket_pair_carries_frames", socket_pair_carries_frames);
     g_test_add_func("/net/stream_keeps_no_frame_behind_a_full_card", stream_keeps_no_frame_behind_a_full_card);
