@@ -392,16 +392,23 @@ bool services_monitors(Services *s, Cli *cli, GError **err)
     return true;
 }
 
-/* A port for a debugger is one we listen on, without waiting. */
+/* A port for a debugger is one we listen on, without waiting. Caller frees. */
+static char *gdb_spec(const char *text)
+{
+    bool tcp = g_str_has_prefix(text, "tcp:"), listens = tcp || g_str_has_prefix(text, "unix:");
+
+    if (!listens || strstr(text, ",server"))
+        return g_strdup(text);
+    return g_strconcat(text, ",server=on,wait=off", tcp ? ",nodelay=on" : "", NULL);
+}
+
 bool services_gdb(Services *s, Cli *cli, GError **err)
 {
-    bool net = cli->gdb && (g_str_has_prefix(cli->gdb, "tcp:") || g_str_has_prefix(cli->gdb, "unix:"));
-    bool plain = net && !strstr(cli->gdb, "server");
-    g_autofree char *spec = g_strconcat(cli->gdb ? cli->gdb : "none", plain ? g_str_has_prefix(cli->gdb, "tcp:") ? ",server=on,wait=off,nodelay=on" : ",server=on,wait=off" : "", NULL);
-    const char *id;
+    g_autofree char *spec = cli->gdb ? gdb_spec(cli->gdb) : NULL;
+    const char *id = NULL;
 
-    if (!cli->gdb || !make_short(s, "-gdb", spec, "gdb", &id, err))
-        return !cli->gdb;
+    if (spec && !make_short(s, "-gdb", spec, "gdb", &id, err))
+        return false;
     return !id || gdb_attach(s->m, chardev_find(s->chardevs, id), err) || err_prefix(err, "-gdb %s", cli->gdb);
 }
 

@@ -2,7 +2,7 @@
 . "$QUERN_SRC/tests/sh/lib/boot.sh"
 command -v socat >/dev/null || skip "no socat"
 "$QUERN" -display none -nodefaults -machine pc -accel interp -m 16 -S -name guest1 \
-    -monitor "unix:$tmp/mon,server,nowait" </dev/null &
+    -monitor "unix:$tmp/mon,server,nowait" -gdb "unix:$tmp/gdbserver" </dev/null &
 pid=$!
 for i in $(seq 100); do [ -S "$tmp/mon" ] && break; sleep 0.1; done
 n=0 bad=0
@@ -10,6 +10,7 @@ hmp() { (echo "$1"; sleep 0.4) | socat -t 2 - "UNIX-CONNECT:$tmp/mon" | tr -d '\
 check() { n=$((n + 1)); if hmp "$1" | grep -qF -- "$2"; then echo "ok $n - $1"; else echo "not ok $n - $1"; bad=1; fi; }
 check "info status" "VM status: paused (prelaunch)"
 check "info name" "guest1"
+check "info chardev" "unix:$tmp/gdbserver,server"
 check "info cpus" "* CPU #0: thread_id="
 check "info registers" "CPL=0"
 check "xp /2xb 0xfffffff0" "0xea"
