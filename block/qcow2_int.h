@@ -203,7 +203,7 @@ bool qcow2_truncate(BlockNode *n, uint64_t size, const char *prealloc, GError **
 bool qcow2_change_backing(BlockNode *n, const char *name, const char *format, GError **err);
 bool qcow2_amend(BlockNode *n, GHashTable *opts, bool force, GError **err);
 bool qcow2_make_empty(BlockNode *n, GError **err);
-/* Allocates all unallocated clusters of [off, size) without data. */
+/* Allocates all unallocated clusters of [off, size) without data; mode: metadata, or falloc or full for space on the host, too. */
 bool qcow2_preallocate(BlockNode *n, uint64_t off, uint64_t size, const char *mode, GError **err);
 
 #endif

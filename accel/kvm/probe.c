@@ -160,19 +160,25 @@ static int64_t run_once(Probe *p, GError **err)
     int64_t start, us;
     int r;
 
-    if (vcpu_ioctl(p, KVM_SET_REGS, &regs))
-        return err_set_errno(err, errno, "KVM vcpu registers") - 1;
+    if (vcpu_ioctl(p, KVM_SET_REGS, &regs)) {
+        err_set_errno(err, errno, "KVM vcpu registers");
+        return -1;
+    }
     start = g_get_monotonic_time();
     do {
         r = vcpu_ioctl(p, KVM_RUN, NULL);
     } while (r < 0 && (errno == EINTR || errno == EAGAIN));
     us = MAX(g_get_monotonic_time() - start, 1);
-    if (r < 0)
-        return err_set_errno(err, errno, "KVM cannot run guest code") - 1;
-    if (p->run->exit_reason != KVM_EXIT_IO)
-        return err_set(err, "KVM left a loop of two instructions with %s (reason %u)",
-                       kvm_exit_name(p->run->exit_reason) ? kvm_exit_name(p->run->exit_reason) : "an unknown exit",
-                       p->run->exit_reason) - 1;
+    if (r < 0) {
+        err_set_errno(err, errno, "KVM cannot run guest code");
+        return -1;
+    }
+    if (p->run->exit_reason != KVM_EXIT_IO) {
+        const char *name = kvm_exit_name(p->run->exit_reason);
+
+        err_set(err, "KVM left a loop of two instructions with %s (reason %u)", name ? name : "an unknown exit", p->run->exit_reason);
+        return -1;
+    }
     return us;
 }
 

@@ -92,18 +92,16 @@ ScsiDisk *scsi_find(ScsiBus *b, unsigned target, unsigned lun)
 void scsi_report_luns(ScsiBus *b, unsigned target, ScsiReq *r)
 {
     g_autofree uint8_t *buf = NULL;
-    unsigned n = 0;
+    unsigned n = 0, all = 1;    /* with the LUN 0 that is always told */
     bool zero = false;
-
-    for (const ScsiDisk *d = b->live; d; d = d->next_live)
-        n++;
-    buf = g_malloc0(8 + 8 * (n + 1));
-    n = 0;
 
     if (r->cdb[2] > 2 || ld32_be(r->cdb + 6) < 16) {
         scsi_fail(r, KEY_ILLEGAL, 0x24, 0);
         return;
     }
+    for (const ScsiDisk *d = b->live; d; d = d->next_live)
+        all++;
+    buf = g_malloc0(8 + 8 * all);
     for (const ScsiDisk *d = b->live; d; d = d->next_live) {
         if (d->target != target)
             continue;

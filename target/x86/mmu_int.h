@@ -57,7 +57,6 @@ typedef struct MmuStash {       /* first-level entries of an address space that 
     StashEntry at[STASH_MAX];
 } MmuStash;
 
-
 typedef struct X86Mmu {
     uint32_t cur_asid, global_asid, next_asid, first_valid_asid;
     uint64_t a20_mask;

@@ -4,7 +4,7 @@
 motion.py QUERN GUEST.elf   (needs Xvfb; tests/bench/motion.mk calls it)
 Each display alone, then with a VNC viewer that asks for everything and reads nothing.
 """
-import os, re, socket, subprocess, sys, tempfile, time
+import os, re, shutil, socket, subprocess, sys, tempfile, time
 
 SECONDS = 8             # of each phase of the guest (tests/guests/motion32.c)
 
@@ -69,6 +69,9 @@ def run(name, quern, guest, tmp, display, viewer):
 
 def main():
     quern, guest = sys.argv[1].split(), sys.argv[2]
+    if not shutil.which("Xvfb"):
+        print("skipped: no Xvfb")
+        return
     r, w = os.pipe()
     x = subprocess.Popen(["Xvfb", "-displayfd", str(w), "-screen", "0", "1280x1024x24", "-nolisten", "tcp"], pass_fds=[w],
                          stderr=subprocess.DEVNULL)

@@ -5,8 +5,6 @@
 
 #include "softmmu/accel.h"
 
-#include <string.h>
-
 enum { SMBASE = 0x30000, DONE = 0x1234 };       /* where SMBASE is after power-on; what handlers leave at SMBASE + 8100h */
 
 /* What the two maps have where. Offsets from SMBASE + 8000h. */
@@ -24,25 +22,19 @@ static const char *const engines[] = { "interp", "jit" };
 
 typedef struct Case { const Map *map; const char *engine; } Case;
 
-/* A handler: stores of 32-bit values into the save area, the mark, RSM. 16-bit code. */
-typedef struct Handler { uint8_t b[128]; unsigned n; } Handler;
-
-static void store32(Handler *h, unsigned off, uint32_t v)
+/* In a handler, 16-bit code: a store of a 32-bit value into the save area. */
+static void store32(Code *h, unsigned off, uint32_t v)
 {
-    const uint8_t code[] = { 0x66, 0x2e, 0xc7, 0x06, (uint8_t)off, (uint8_t)((off + 0x8000) >> 8), (uint8_t)v, (uint8_t)(v >> 8),
-                             (uint8_t)(v >> 16), (uint8_t)(v >> 24) };        /* mov dword cs:[8000h + off], v */
-
-    memcpy(h->b + h->n, code, sizeof code);
-    h->n += sizeof code;
+    E(h, 0x66, 0x2e, 0xc7, 0x06, (uint8_t)off, (uint8_t)((off + 0x8000) >> 8));        /* mov dword cs:[8000h + off], v */
+    emit32(h, v);
 }
 
-static void put_handler(Rig *r, uint64_t smbase, Handler *h)
+/* The stores, the mark, RSM. */
+static void put_handler(Rig *r, uint64_t smbase, Code *h)
 {
-    static const uint8_t rsm[] = { 0x0f, 0xaa };
-
     store32(h, 0x100, DONE);
-    memcpy(h->b + h->n, rsm, sizeof rsm);
-    rig_put(r, smbase + 0x8000, h->b, h->n + sizeof rsm);
+    E(h, 0x0f, 0xaa);           /* rsm */
+    rig_put(r, smbase + 0x8000, h->b, h->n);
 }
 
 /* Code that waits for the mark below smbase, then ends the run. */
@@ -76,7 +68,7 @@ static void everything_comes_back(gconstpointer opaque)
     const Case *k = opaque;
     Rig *r = start(k);
     X86Cpu *c = r->c;
-    Handler h = { .n = 0 };
+    Code h = { .n = 0 };
     uint64_t gpr[16], cr3 = c->cr3, cr4 = c->cr4, efer = c->efer, cr0 = c->cr0;
     unsigned n = k->map->mode == RIG_64 ? 16 : 8, i;
     X86Seg seg[S_COUNT];
@@ -127,7 +119,7 @@ static void handler_changes_state_and_relocates(gconstpointer opaque)
     enum { ELSEWHERE = 0x60000 };
     const Case *k = opaque;
     Rig *r = start(k);
-    Handler h = { .n = 0 }, h2 = { .n = 0 };
+    Code h = { .n = 0 }, h2 = { .n = 0 };
 
     store32(&h, k->map->rcx, 0x5a5a);
     store32(&h, k->map->smbase, ELSEWHERE);
@@ -155,7 +147,7 @@ static void halted_processor_halts_again(gconstpointer opaque)
 
     for (unsigned clear = 0; clear < 2; clear++) {
         Rig *r = start(k);
-        Handler h = { .n = 0 };
+        Code h = { .n = 0 };
 
         if (clear)
             store32(&h, k->map->halt & ~3u, 0);
@@ -184,7 +176,7 @@ static void impossible_state_shuts_down(gconstpointer opaque)
 {
     const Case *k = opaque;
     Rig *r = start(k);
-    Handler h = { .n = 0 };
+    Code h = { .n = 0 };
 
     store32(&h, k->map->cr0, CR0_PG);
     put_handler(r, SMBASE, &h);
@@ -201,7 +193,7 @@ static void nmi_blocking_is_restored(gconstpointer opaque)
 
     for (unsigned blocked = 0; blocked < 2; blocked++) {
         Rig *r = start(k);
-        Handler h = { .n = 0 };
+        Code h = { .n = 0 };
 
         put_handler(r, SMBASE, &h);
         r->c->nmi_masked = blocked;

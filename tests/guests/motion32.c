@@ -1,8 +1,8 @@
 /*
  * motion32: full motion in 1024x768 with 32 bits: every pixel of every frame is new.
  *
- * Says "flat N": frames drawn as fast as possible in eight seconds of the PIT, then "paced N": ticks of
- * 30 Hz that found the frame before finished, for as long as it runs. tests/bench/motion.sh reads it.
+ * Says in turns "flat N": frames drawn as fast as possible in eight seconds of the PIT, and "paced N": frames drawn in
+ * as many seconds with one tick of 30 Hz for each. tests/bench/motion.py reads it.
  */
 #include "guest32.h"
 

@@ -7,9 +7,8 @@ n=0 bad=0
 check() { n=$((n + 1)); if [ "$2" = 0 ]; then echo "ok $n - $1"; else echo "not ok $n - $1"; bad=1; fi; }
 has() { grep -aq -- "$2" "$tmp/gdb"; check "$1" $?; }
 wait_socket() { for i in $(seq 100); do [ -S "$1" ] && return 0; sleep 0.1; done; return 1; }
-gdb_cmds() { # line...: one -ex each
-    sock=$1; shift; set -- "$@"
-    for line in "$@"; do printf '%s\n' "$line"; done > "$tmp/cmds"
+gdb_cmds() { # SOCKET line...
+    sock=$1; shift; printf '%s\n' "$@" > "$tmp/cmds"
     timeout 400 gdb -q -batch -nx -ex "set confirm off" -ex "set pagination off" -ex "target remote $sock" -x "$tmp/cmds" > "$tmp/gdb" 2>&1 </dev/null
 }
 

@@ -122,6 +122,18 @@ static void a_deadline_passing_is_never_no_deadline(void)
 
 static void note_late(void *opaque) { atomic_store((_Atomic bool *)opaque, true); }
 
+/* A clock with this thread as its helper, and two timers, of which it may run l->t. */
+static void start_helped(Log *l, _Atomic bool *late)
+{
+    clocks_set_vm_ns(l->c, 0);
+    clocks_attach(l->c);
+    clocks_set_running(l->c, true);
+    clocks_set_helper(l->c, gettid(), note_late, late);
+    timer_init(&l->t, l->c, CLOCK_VM, note, l);
+    timer_init(&l->u, l->c, CLOCK_VM, note, l);
+    l->t.any_thread = true;
+}
+
 /* Nobody runs the main loop; the thread named as helper is interrupted and runs what may run anywhere. */
 static void a_late_main_thread_is_helped_out(void)
 {
@@ -130,13 +142,7 @@ static void a_late_main_thread_is_helped_out(void)
     _Atomic bool late = false;
     gint64 end = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
 
-    clocks_set_vm_ns(c, 0);
-    clocks_attach(c);
-    clocks_set_running(c, true);
-    clocks_set_helper(c, gettid(), note_late, &late);
-    timer_init(&l.t, c, CLOCK_VM, note, &l);
-    timer_init(&l.u, c, CLOCK_VM, note, &l);
-    l.t.any_thread = true;
+    start_helped(&l, &late);
     timer_set(&l.t, clock_ns(c, CLOCK_VM) + NS_PER_MS);
     timer_set(&l.u, clock_ns(c, CLOCK_VM) + NS_PER_MS);
     while (!late && g_get_monotonic_time() < end)
@@ -155,13 +161,7 @@ static void an_overdue_timer_of_main_does_not_hide_others(void)
     Log l = { .c = c };
     _Atomic bool late = false;
 
-    clocks_set_vm_ns(c, 0);
-    clocks_attach(c);
-    clocks_set_running(c, true);
-    clocks_set_helper(c, gettid(), note_late, &late);
-    timer_init(&l.t, c, CLOCK_VM, note, &l);
-    timer_init(&l.u, c, CLOCK_VM, note, &l);
-    l.t.any_thread = true;
+    start_helped(&l, &late);
     timer_set(&l.u, clock_ns(c, CLOCK_VM) + NS_PER_MS);
     for (int i = 0; i < 3; i++) {
         gint64 end = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
