@@ -6,12 +6,14 @@
  */
 #include "accel/jit/jit_int.h"
 
+#include "util/largemem.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { HUGE = 2 << 20, ARENA_CHUNK = HUGE };
+enum { ARENA_CHUNK = LARGE_PAGE };
 
 bool jit_cache_create(CodeCache *k, size_t size, GError **err)
 {
@@ -48,17 +50,12 @@ void jit_cache_destroy(CodeCache *k)
 
 void *jit_huge_alloc(size_t size)
 {
-    uint8_t *p = mmap(NULL, size + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    size_t head;
+    void *p = large_alloc(size);
 
-    if (p == MAP_FAILED)
+    if (!p)
         g_error("no memory for translations (%zu bytes)", size);
-    head = -(uintptr_t)p & (HUGE - 1);
-    if (head)
-        munmap(p, head);
-    munmap(p + head + size, HUGE - head);
-    madvise(p + head, size, MADV_HUGEPAGE);
-    return p + head;
+    madvise(p, size, MADV_HUGEPAGE);
+    return p;
 }
 
 void jit_huge_advise(void *p, size_t size)

@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { TB_DEFAULT_MB = 64, TB_MIN_MB = 2, TB_MAX_MB = 1024 };
+enum { TB_DEFAULT_MB = 64, TB_MIN_MB = 2, TB_MAX_MB = 1024, THRESHOLD_MAX = 200 };
 
 static bool host_has_avx(void)
 {
@@ -33,53 +33,64 @@ static bool jit_probe(const void *cpu_model, GError **why)
     return true;
 }
 
-static bool option_on(GHashTable *opts, const char *name)
+/* An option's value; *out stays where it is not given. */
+static bool number(GHashTable *opts, const char *name, guint64 *out, GError **err)
 {
-    const char *v = opts ? g_hash_table_lookup(opts, name) : NULL;
+    const char *text = opts ? g_hash_table_lookup(opts, name) : NULL;
 
-    return v && (!strcmp(v, "on") || !strcmp(v, "true") || !strcmp(v, "yes"));
+    return !text || g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT32, out, NULL) ||
+           err_set(err, "%s takes a number, not '%s'", name, text);
 }
 
-static bool check_options(GHashTable *opts, GError **err)
+static bool flag(GHashTable *opts, const char *name, bool *out, GError **err)
 {
-    static const char *const numbers[] = { "tb-size", "threshold" }, *const switches[] = { "exact", "perf" };
-    bool on;
+    const char *text = opts ? g_hash_table_lookup(opts, name) : NULL;
 
-    for (unsigned i = 0; opts && i < G_N_ELEMENTS(numbers); i++) {
-        const char *text = g_hash_table_lookup(opts, numbers[i]);
+    return !text || parse_bool_text(text, out, err) || err_prefix(err, "%s", name);
+}
 
-        if (text && !g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT32, NULL, NULL))
-            return err_set(err, "%s takes a number, not '%s'", numbers[i], text);
-        text = g_hash_table_lookup(opts, switches[i]);
-        if (text && !parse_bool_text(text, &on, err))
-            return err_prefix(err, "%s", switches[i]);
-    }
+/* check=on, or check=N: the first N runs of each block. */
+static bool read_check(GHashTable *opts, JitMachine *jm, GError **err)
+{
+    const char *text = opts ? g_hash_table_lookup(opts, "check") : NULL;
+    guint64 first = 0;
+
+    if (text && g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT32, &first, NULL))
+        jm->check = first > 0;
+    else if (!flag(opts, "check", &jm->check, err))
+        return false;
+    jm->check_first = first;
+    return true;
+}
+
+static bool read_options(GHashTable *opts, JitMachine *jm, bool *perf, GError **err)
+{
+    guint64 mb = TB_DEFAULT_MB, threshold;
+
+    if (!number(opts, "tb-size", &mb, err) || !read_check(opts, jm, err))
+        return false;
+    threshold = jm->check ? 0 : HEAT_DEFAULT;
+    if (!number(opts, "threshold", &threshold, err) || !flag(opts, "exact", &jm->exact, err) || !flag(opts, "perf", perf, err))
+        return false;
+    jm->tb_size = (size_t)CLAMP(mb, TB_MIN_MB, TB_MAX_MB) << 20;
+    jm->threshold = MIN(threshold, THRESHOLD_MAX);
     return true;
 }
 
 static bool jit_create(Machine *m, GHashTable *opts, GError **err)
 {
-    const char *size = opts ? g_hash_table_lookup(opts, "tb-size") : NULL;
-    uint64_t mb = size ? g_ascii_strtoull(size, NULL, 10) : TB_DEFAULT_MB;
-    JitMachine *jm;
+    g_autofree JitMachine *jm = g_new0(JitMachine, 1);
+    bool perf = false;
 
-    if (!check_options(opts, err))
+    if (!read_options(opts, jm, &perf, err))
         return false;
-    jm = g_new0(JitMachine, 1);
-    jm->tb_size = (size_t)CLAMP(mb, TB_MIN_MB, TB_MAX_MB) << 20;
-    size = opts ? g_hash_table_lookup(opts, "check") : NULL;
-    jm->check_first = size ? g_ascii_strtoull(size, NULL, 10) : 0;
-    jm->check = option_on(opts, "check") || jm->check_first;
-    size = opts ? g_hash_table_lookup(opts, "threshold") : NULL;
-    jm->threshold = size ? MIN(g_ascii_strtoull(size, NULL, 10), 200) : jm->check ? 0 : HEAT_DEFAULT;
-    jm->exact = option_on(opts, "exact");
-    if (option_on(opts, "perf")) {
+    if (perf) {
         g_autofree char *path = g_strdup_printf("/tmp/perf-%d.map", (int)getpid());
 
         jm->perf = fopen(path, "we");
     }
     jm->code = soft_code_new(m, jit_code_written);
-    m->accel_state = jm;
+    m->accel_state = g_steal_pointer(&jm);
     return true;
 }
 

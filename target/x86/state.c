@@ -8,6 +8,8 @@
 #include "target/x86/mmu_int.h"
 #include "target/x86/prot_int.h"
 
+#include "util/largemem.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/mman.h>
@@ -263,26 +265,9 @@ static void power_on(Vcpu *v)
     reset_common(c);
 }
 
-/* Where large pages can be had, an engine may ask for them: its tables are looked at all the time. */
-static void *map_aligned(size_t size)
-{
-    const size_t huge = 2 << 20;
-    uint8_t *p = mmap(NULL, size + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    size_t head, tail;
-
-    if (p == MAP_FAILED)
-        return NULL;
-    head = -(uintptr_t)p & (huge - 1);
-    tail = (size + 4095) & ~(size_t)4095;
-    if (head)
-        munmap(p, head);
-    munmap(p + head + tail, huge + size - head - tail);
-    return p + head;
-}
-
 X86Cpu *x86_cpu_new(Machine *m, const X86Model *model, int index, GError **err)
 {
-    X86Cpu *c = map_aligned(sizeof *c);
+    X86Cpu *c = large_alloc(sizeof *c);         /* engines look at its tables all the time */
 
     if (!c) {
         err_set_errno(err, errno, "no memory for CPU %d", index);

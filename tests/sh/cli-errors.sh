@@ -17,6 +17,7 @@ check "No such file" -hda /nonexistent/disk
 check "did you mean 'iobase'?" -device isa-debugcon,iobas=1
 check "did you mean 'threshold'?" -accel jit,thresold=3
 check "takes a number" -accel jit,threshold=x
+check "check: expected on or off" -accel jit,check=maybe
 check "did you mean 'kernel-code'?" -accel kvm,kernel-cod=soft
 check "unknown option 'tb-sise'" -accel tcg,tb-sise=4
 check "no trace point matches 'no_such_*'" -trace 'no_such_*'
