@@ -18,7 +18,8 @@ void jit_code_written(Vcpu *v, RamBlock *rb, uint64_t off, uint64_t len, bool ow
     interp_code_written(j->interp, rb, off, len, own);
     if (own) {
         j->st.writes_on_code++;
-        *jit_churn(j, rb->host + off) = CHURN_SEEN;
+        j->churn[jit_page_hash(d.host)] = CHURN_SEEN;
+        j->version[jit_page_hash(d.host)]++;
         if (jit_invalidate(j, rb->host + off, len))
             jit_env(j->c)->leave = 1;
         return;

@@ -144,6 +144,7 @@ struct JitCpu {
     uint32_t heat_limit;
     uint32_t heat_used;
     uint8_t churn[CHURN_ENTRIES];       /* by hash of a page: code on it was overwritten */
+    uint8_t version[CHURN_ENTRIES];     /* by the same: counts those stores, so that new code starts cold */
     uint8_t heat[HEAT_ENTRIES];         /* runs so far, by hash of the block's start */
     uint8_t *shadow;            /* SHADOW_SIZE bytes, the lowest SHADOW_GUARD unmapped */
     GMutex dirty_lock;
@@ -200,10 +201,7 @@ void jit_ibtc_clear(JitCpu *j);
 /* b can be entered at va from now on while the code space in force is. */
 void jit_tag_set(JitCpu *j, uint64_t va, const JitBlock *b);
 
-static inline uint8_t *jit_churn(JitCpu *j, const uint8_t *host)
-{
-    return &j->churn[((uintptr_t)host >> 12) * 0x9e3779b97f4a7c15ULL >> 52];
-}
+static inline unsigned jit_page_hash(const uint8_t *host) { return ((uintptr_t)host >> 12) * 0x9e3779b97f4a7c15ULL >> 52; }
 
 /* code.c: stores to pages that hold translated code. */
 void jit_code_written(Vcpu *v, RamBlock *rb, uint64_t off, uint64_t len, bool own);     /* SoftCodeWritten */

@@ -138,9 +138,10 @@ uint64_t jit_continue(X86Cpu *c)
    What was overwritten is remembered for one round more: pages whose code changes all the time stay known. */
 static bool hot_enough(JitCpu *j, const uint8_t *key)
 {
-    uint8_t *n = &j->heat[(uintptr_t)key * 0x9e3779b97f4a7c15ULL >> 48];
+    unsigned page = jit_page_hash(key);
+    uint8_t *n = &j->heat[((uintptr_t)key + ((uint64_t)j->version[page] << 48)) * 0x9e3779b97f4a7c15ULL >> 48];
 
-    if (*n >= j->heat_limit && (*n >= HEAT_CHURN || !j->heat_limit || !*jit_churn(j, key)))
+    if (*n >= j->heat_limit && (*n >= HEAT_CHURN || !j->heat_limit || !j->churn[page]))
         return true;
     ++*n;
     if (++j->heat_used >= HEAT_ENTRIES) {

@@ -280,6 +280,27 @@ static void random_code(RigMode mode)
 static void random_64(void) { random_code(RIG_64); }
 static void random_32(void) { random_code(RIG_32); }
 
+/* Each round gives a function another constant and calls it: new code every time, which must not count as seen before. */
+static void overwritten_code_starts_cold(void)
+{
+    static const uint8_t fn[] = { 0xb8, 0, 0, 0, 0, 0xc3 };     /* mov eax, imm32; ret: at RIG_CODE + 2000h */
+    static const uint8_t code[] = {
+        0xb9, 50, 0, 0, 0,                              /* mov ecx, 50 */
+        0x89, 0x0c, 0x25, 0x01, 0x20, 0x01, 0x00,       /* again: mov [RIG_CODE + 2001h], ecx */
+        0xe8, 0xef, 0x1f, 0x00, 0x00,                   /* call RIG_CODE + 2000h */
+        0xff, 0xc9, 0x75, 0xf0,                         /* dec ecx; jnz again */
+    };
+    Rig *r = rig_new("jit", 1);
+    JitCpu *j = r->c->vcpu.engine;
+
+    j->heat_limit = HEAT_DEFAULT;
+    rig_put(r, RIG_CODE + 0x2000, fn, sizeof fn);
+    g_assert_true(run_one(r, RIG_64, code, sizeof code, 1));
+    g_assert_cmpuint(r->c->gpr[R_RAX], ==, 1);
+    g_assert_cmpuint(j->st.blocks, <, 10);
+    rig_free(r);
+}
+
 /* ---- check=on ---- */
 
 static void checked_code_gives_no_report(void)
@@ -329,6 +350,7 @@ int main(int argc, char **argv)
     g_test_add_func("/jit/straight", straight_code_gives_the_same_state);
     g_test_add_func("/jit/random-64", random_64);
     g_test_add_func("/jit/random-32", random_32);
+    g_test_add_func("/jit/overwritten", overwritten_code_starts_cold);
     g_test_add_func("/jit/checked", checked_code_gives_no_report);
     g_test_add_func("/jit/spoilt", spoilt_code_is_reported);
     rc = g_test_run();
