@@ -11,7 +11,7 @@
 #include <string.h>
 
 HmpFn hmp_info_network, hmp_info_usernet, hmp_set_link, hmp_hostfwd_add, hmp_hostfwd_remove, hmp_netdev_add,
-      hmp_netdev_del;
+      hmp_netdev_del, hmp_announce_self;
 
 /* Lists of strings in QMP's form ("hostfwd.0.str", "dnssearch.1.str") are repeated keys in ours. */
 static void plain_lists(OptList *o)
@@ -160,3 +160,37 @@ static void hostfwd(Hmp *h, int argc, char **argv, bool add)
 
 void hmp_hostfwd_add(Hmp *h, int argc, char **argv) { hostfwd(h, argc, argv, true); }
 void hmp_hostfwd_remove(Hmp *h, int argc, char **argv) { hostfwd(h, argc, argv, false); }
+
+bool announce_self(Machine *m, const NetAnnouncePlan *plan, char **names, GError **err)
+{
+    GPtrArray *ports = machine_service(m, "netports");
+
+    for (char **name = names; name && *name; name++) {
+        bool found = false;
+
+        for (unsigned i = 0; ports && i < ports->len; i++) {
+            const NetPort *card = ((NetPort *)g_ptr_array_index(ports, i))->peer;
+
+            found |= card && card->ops->announce && !strcmp(card->id, *name);
+        }
+        if (!found)
+            return err_set_code(err, ERR_NOT_FOUND, "there is no network card '%s' with a back-end", *name);
+    }
+    for (unsigned i = 0; ports && i < ports->len; i++) {
+        NetPort *card = ((NetPort *)g_ptr_array_index(ports, i))->peer;
+
+        if (card && (!names || g_strv_contains((const char *const *)names, card->id)))
+            net_announce(card, plan);
+    }
+    return true;
+}
+
+void hmp_announce_self(Hmp *h, int argc, char **argv)
+{
+    static const NetAnnouncePlan plan = { .initial_ms = 50, .max_ms = 550, .rounds = 5, .step_ms = 100 };
+    g_auto(GStrv) names = argc > 1 && *argv[1] ? g_strsplit(argv[1], ",", -1) : NULL;
+    GError *err = NULL;
+
+    if (!announce_self(h->m, &plan, names, &err))
+        hmp_error(h, err);
+}

@@ -19,5 +19,8 @@ char *hmp_run(Machine *m, const char *line, int cpu);
 /* -netdev and netdev_add: o holds "type", "id" and that type's options. netdev_del also pulls a card's cable. */
 bool netdev_add(Machine *m, OptList *o, GError **err) MUST_CHECK;
 bool netdev_del(Machine *m, const char *id, GError **err) MUST_CHECK;
+/* The named cards (NULL: all) tell the network their addresses, as plan says. */
+struct NetAnnouncePlan;
+bool announce_self(Machine *m, const struct NetAnnouncePlan *plan, char **names, GError **err) MUST_CHECK;
 
 #endif

@@ -3,7 +3,7 @@
 
 #include "net/net.h"
 
-QmpFn qmp_netdev_add, qmp_netdev_del, qmp_query_rx_filter;
+QmpFn qmp_netdev_add, qmp_netdev_del, qmp_query_rx_filter, qmp_announce_self;
 
 JsonNode *qmp_netdev_add(Qmp *q, JsonObject *args, GError **err)
 {
@@ -49,4 +49,32 @@ JsonNode *qmp_query_rx_filter(Qmp *q, JsonObject *args, GError **err)
     }
     g_string_append_c(out, ']');
     return qmp_node("%s", out->str);
+}
+
+JsonNode *qmp_announce_self(Qmp *q, JsonObject *args, GError **err)
+{
+    JsonArray *list = json_object_has_member(args, "interfaces") ? json_object_get_array_member(args, "interfaces") : NULL;
+    g_autoptr(GStrvBuilder) b = g_strv_builder_new();
+    g_auto(GStrv) names = NULL;
+    const char *keys[] = { "initial", "max", "rounds", "step" };
+    unsigned v[ARRAY_LEN(keys)];
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        int64_t n = qmp_int(args, keys[i], 0);
+
+        if (n < (i == 2) || n > (i == 2 ? 1000 : 100000)) {
+            err_set(err, "%s=%lld: %s", keys[i], (long long)n, i == 2 ? "1 to 1000 rounds" : "0 to 100000 ms");
+            return NULL;
+        }
+        v[i] = n;
+    }
+    for (guint i = 0; list && i < json_array_get_length(list); i++) {
+        const char *name = json_node_get_value_type(json_array_get_element(list, i)) == G_TYPE_STRING ?
+                           json_array_get_string_element(list, i) : "";
+
+        g_strv_builder_add(b, name);
+    }
+    names = list && json_array_get_length(list) ? g_strv_builder_end(b) : NULL;
+    (void)!announce_self(q->m, &(NetAnnouncePlan) { v[0], v[1], v[2], v[3] }, names, err);
+    return NULL;
 }

@@ -27,7 +27,7 @@ static void let_go(NetBuffer *b)
         NetPort *sender = h->by_port ? b->port : b->port->peer;
 
         if (sender && sender->peer)
-            net_send_now(sender, h->data, h->len, &h->offload);
+            net_send_buffered(sender, h->data, h->len, &h->offload);
         g_free(h);
     }
 }

@@ -260,6 +260,7 @@ NetPort *net_isolated_new(const char *id, OptList *o, GError **err)
     s->commands = g_ptr_array_new_with_free_func(command_free);
     s->port = net_port_new("user", id, &net_isolated_ops, s);
     s->port->max_frame = NET_USER_FRAME_MAX;
+    s->port->max_frame6 = NET_USER_MTU + 14;
     text = options_text(s, o, err);
     if (!text || !helper_start(s, err) || !ask(s, text, START_MS, &a, err))
         goto failed;

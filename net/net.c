@@ -31,7 +31,9 @@ void net_port_free(NetPort *p)
 {
     if (!p)
         return;
+    net_announce_stop(p);
     net_buffer_detach(p);
+    net_throttle_detach(p);
     if (p->again)
         g_source_remove(p->again);
     net_port_unplug(p);
@@ -177,6 +179,13 @@ bool net_send_now(NetPort *from, const uint8_t *frame, size_t len, const NetOffl
     return !to->sender_blocked;
 }
 
+bool net_send_buffered(NetPort *from, const uint8_t *frame, size_t len, const NetOffload *o)
+{
+    if (net_throttle_hold(from, true, frame, len, o) || net_throttle_hold(from->peer, false, frame, len, o))
+        return true;
+    return net_send_now(from, frame, len, o);
+}
+
 bool net_send_offload(NetPort *from, const uint8_t *frame, size_t len, const NetOffload *o)
 {
     NetPort *to = from->peer;
@@ -189,7 +198,7 @@ bool net_send_offload(NetPort *from, const uint8_t *frame, size_t len, const Net
     net_dump_frame(to, frame, len);
     if (net_buffer_hold(from, true, frame, len, o) || net_buffer_hold(to, false, frame, len, o))
         return true;
-    return net_send_now(from, frame, len, o);
+    return net_send_buffered(from, frame, len, o);
 }
 
 bool net_send(NetPort *from, const uint8_t *frame, size_t len)

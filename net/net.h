@@ -37,6 +37,8 @@ typedef struct NetPortOps {
     bool (*receive_offload)(void *opaque, const uint8_t *frame, size_t len, const NetOffload *o);
     void (*peer_takes)(void *opaque, unsigned takes);   /* the other end's `takes` changed. Optional. */
     char *(*describe)(void *opaque);    /* "type=user,net=10.0.2.0,restrict=off"; caller frees. Optional. */
+    /* The card's address in use; a card that can have its driver announce itself asks for it. NULL: not a card. */
+    void (*announce)(void *opaque, uint8_t mac[6]);
     char *(*rx_filter)(void *opaque);   /* members of a query-rx-filter answer, JSON without braces; caller frees. Optional. */
 } NetPortOps;
 
@@ -58,6 +60,8 @@ struct NetPort {
     guint again;                /* source that delivers what a full round left */
     GPtrArray *dumps;           /* captures: net/dump.c */
     struct NetBuffer *buffer;   /* holds frames back: net/buffer.c; or NULL */
+    struct NetThrottle *throttle;       /* slows frames down: net/throttle.c; or NULL */
+    struct NetAnnounce *announce;       /* rounds to come: net/announce.c; or NULL */
     uint64_t frames_in, bytes_in, dropped;
 };
 
@@ -100,6 +104,18 @@ void net_dump_detach(NetPort *p, const char *path);
 /* Holds frames sent to and by p and lets all of them go on every interval_us (-object filter-buffer); one a port. */
 bool net_buffer_attach(NetPort *p, uint64_t interval_us, bool to, bool from, GError **err) MUST_CHECK;
 void net_buffer_detach(NetPort *p);             /* what it holds goes on */
+/* Lets what p sends or gets go on at a rate; what waits longer than the queue is lost (-object filter-throttle); one a port. */
+typedef struct NetThrottleLimits {
+    uint64_t rate, burst;       /* bytes a second, each way; bytes at once (0: a hundredth of a second) */
+    unsigned frames;            /* that may wait, each way */
+} NetThrottleLimits;
+bool net_throttle_attach(NetPort *p, const NetThrottleLimits *limits, bool to, bool from, GError **err) MUST_CHECK;
+void net_throttle_detach(NetPort *p);           /* what it holds goes on */
+/* A card tells the network its address: a RARP frame each round, and what its driver says when asked. */
+typedef struct NetAnnouncePlan { unsigned initial_ms, max_ms, rounds, step_ms; } NetAnnouncePlan;
+/* Begins anew when one is under way. False: the port is not a card's. */
+bool net_announce(NetPort *card, const NetAnnouncePlan *plan);
+void net_announce_stop(NetPort *card);
 void net_dump_frame(NetPort *p, const uint8_t *frame, size_t len);     /* internal to net/ */
 
 /* "52:54:00:12:34:56" -> 6 bytes; multicast and malformed addresses are refused. */

@@ -8,7 +8,7 @@ typedef NetPort *NetBackendFn(const char *id, OptList *opts, GError **err);
 NetBackendFn net_user_new, net_tap_new, net_socket_new, net_stream_new, net_dgram_new, net_hubport_new;
 
 extern const NetPortOps net_user_ops;
-enum { NET_USER_FRAME_MAX = 65535 + 14 };       /* slirp ends TCP itself; over IPv6 it insists on 1500 bytes */
+enum { NET_USER_FRAME_MAX = 65535 + 14, NET_USER_MTU = 65521 };         /* slirp ends TCP itself; its largest packet over IPv6 */
 
 /* The user network in a process of its own (isolated.c), and that process (helper.c). */
 extern const NetPortOps net_isolated_ops;
@@ -36,7 +36,11 @@ bool net_dgram_io_send(NetDgram *d, const uint8_t *frame, size_t len);
 typedef struct NetBuffer NetBuffer;
 /* Takes a frame p got or sent into its buffer, if it has one for that way. */
 bool net_buffer_hold(NetPort *p, bool by_port, const uint8_t *frame, size_t len, const NetOffload *o);
-/* net_send_offload() behind filters. */
+typedef struct NetThrottle NetThrottle;
+bool net_throttle_hold(NetPort *p, bool by_port, const uint8_t *frame, size_t len, const NetOffload *o);
+typedef struct NetAnnounce NetAnnounce;
+/* net_send_offload() behind the buffers, and behind all filters. */
+bool net_send_buffered(NetPort *from, const uint8_t *frame, size_t len, const NetOffload *o);
 bool net_send_now(NetPort *from, const uint8_t *frame, size_t len, const NetOffload *o);
 
 /* Address helpers (sockaddr.c): "host:port", ":port" or "unix path" to a socket. */

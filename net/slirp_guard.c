@@ -5,7 +5,7 @@
 
 enum { ETH_HLEN = 14, ETHERTYPE_IP4 = 0x0800, ETHERTYPE_ARP = 0x0806, ETHERTYPE_IP6 = 0x86dd,
        ARP_LEN = 28, IP4_MIN = 20, IP6_LEN = 40, TCP_MIN = 20, UDP_LEN = 8, ICMP_MIN = 8,
-       PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17, PROTO_ICMP6 = 58, TCP_URG = 0x20,
+       PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17, PROTO_FRAG6 = 44, PROTO_ICMP6 = 58, FRAG6 = 8, TCP_URG = 0x20,
        PORT_DHCP_SERVER = 67, PORT_TFTP = 69, DHCP_MIN = 236 };
 
 static bool drop(const char **why, const char *rule)
@@ -107,6 +107,8 @@ static bool guard_ip6(uint8_t *ip, size_t len, const char **why)
     payload = ld16_be(ip + 4);
     if (payload > len - IP6_LEN)
         return drop(why, "IPv6 payload length beyond the frame");
+    if (ip[6] == PROTO_FRAG6)           /* what is in it is looked at when it is whole */
+        return payload > FRAG6 || drop(why, "IPv6 fragment cut short");
     return guard_transport(ip[6], ip + IP6_LEN, payload, why);
 }
 

@@ -4,6 +4,7 @@
  * slirp runs on the main thread and, for frames a guest sends, on whichever thread holds the
  * machine lock; that lock is the only one it needs.
  */
+#include "net/fragments.h"
 #include "net/net_int.h"
 #include "net/slirp_guard.h"
 #include "util/bytes.h"
@@ -16,6 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { ETH_HLEN = 14, GUEST_MTU = 1500 };
+
 typedef struct UserFd {         /* a descriptor slirp wants polled */
     GPollFD poll;
     bool wanted;                /* asked for in this round */
@@ -24,6 +27,7 @@ typedef struct UserFd {         /* a descriptor slirp wants polled */
 typedef struct NetUser {
     NetPort *port;
     Slirp *slirp;
+    Fragments *fragments;
     GSource *source;
     GPtrArray *fds;             /* of UserFd; the index is slirp's */
     guint next_fd;              /* slirp asks in the same order each round: where to look first */
@@ -141,11 +145,19 @@ static gboolean user_dispatch(GSource *src, GSourceFunc fn, gpointer data)
 
 static GSourceFuncs user_source_funcs = { user_prepare, user_check, user_dispatch, NULL, NULL, NULL };
 
+static bool send_piece(void *opaque, const uint8_t *frame, size_t len)
+{
+    return net_send(((NetUser *)opaque)->port, frame, len);
+}
+
+/* slirp knows no MTU but that of TCP: datagrams longer than an ethernet frame are cut here. */
 static ssize_t cb_send_packet(const void *buf, size_t len, void *opaque)
 {
     NetUser *u = opaque;
+    bool took = len > ETH_HLEN + GUEST_MTU ? fragments_cut(u->fragments, buf, len, GUEST_MTU, send_piece, u)
+                                           : send_piece(u, buf, len);
 
-    u->blocked = !net_send(u->port, buf, len) || u->blocked;
+    u->blocked = !took || u->blocked;
     return len;
 }
 
@@ -255,17 +267,24 @@ static void check_ping(NetUser *u, const uint8_t *frame, size_t len)
 static bool user_receive(void *opaque, const uint8_t *frame, size_t len)
 {
     NetUser *u = opaque;
-    uint8_t copy[NET_FRAME_MAX];
-    const char *why;
+    uint8_t copy[NET_FRAME_MAX], *whole = copy;
+    const char *why = NULL;
 
     memcpy(copy, frame, len);
-    if (!slirp_guard(copy, len, &why)) {
+    if (slirp_guard(whole, len, &why) && fragment_is(whole, len)) {
+        whole = fragments_join(u->fragments, copy, len, g_get_monotonic_time() / 1000, &len, &why);
+        if (!whole && !why)
+            return true;
+        if (whole && slirp_guard(whole, len, &why) && fragment_is(whole, len))
+            why = "a fragment in fragments";
+    }
+    if (why) {
         u->port->dropped++;
         trace(net_user_drop, "%s", why);
         return true;
     }
-    check_ping(u, copy, len);
-    slirp_input(u->slirp, copy, len);
+    check_ping(u, whole, len);
+    slirp_input(u->slirp, whole, len);
     wake(u);                    /* its descriptors may have changed */
     return true;
 }
@@ -280,6 +299,7 @@ static void user_destroy(void *opaque)
     }
     if (u->slirp)
         slirp_cleanup(u->slirp);
+    fragments_free(u->fragments);
     g_clear_pointer(&u->forwards, g_ptr_array_unref);
     g_ptr_array_unref(u->fds);
     g_free(u->net_text);
@@ -376,6 +396,8 @@ static bool fill_config(OptList *o, SlirpConfig *c, char **net_text, bool *restr
     bool ip4, ip6;
 
     c->version = 4;
+    c->if_mtu = NET_USER_MTU;   /* what slirp takes and gives whole; TCP segments go by the smaller if_mru */
+    c->if_mru = GUEST_MTU;
     if (!get_ip4(o, c, net_text, err) || !get_ip6(o, c, err) ||
         !optlist_bool(o, "ipv4", true, &ip4, err) || !optlist_bool(o, "ipv6", true, &ip6, err) ||
         !optlist_bool(o, "restrict", false, restricted, err))
@@ -567,6 +589,8 @@ NetPort *net_user_new(const char *id, OptList *o, GError **err)
     u->mask = ntohl(cfg.vnetmask.s_addr);
     u->port = net_port_new("user", id, &net_user_ops, u);
     u->port->max_frame = NET_USER_FRAME_MAX;
+    u->port->max_frame6 = NET_USER_MTU + ETH_HLEN;
+    u->fragments = fragments_new();
     u->slirp = slirp_new(&cfg, &callbacks, u);
     if (!u->slirp) {
         err_set(err, "the user-mode network refused its addresses");

@@ -45,18 +45,48 @@ static bool drop_dump(Machine *m, void *made, GError **err)
     return true;
 }
 
-static bool buffer_add(Machine *m, OptList *o, GError **err)
+/* queue=: which frames a filter watches. */
+static bool filter_ways(OptList *o, bool *to, bool *from, GError **err)
 {
     const char *queue = optlist_str(o, "queue", "all");
-    NetPort *p = filtered_port(m, o, err);
     bool all = g_str_equal(queue, "all");
-    uint64_t interval;
 
-    if (!p || !optlist_uint(o, "interval", 0, UINT32_MAX, &interval, err))
+    *to = all || g_str_equal(queue, "rx");
+    *from = all || g_str_equal(queue, "tx");
+    return *to || *from || err_set(err, "queue=%s: it is all, rx (frames to the netdev) or tx (frames from it)", queue);
+}
+
+static bool buffer_add(Machine *m, OptList *o, GError **err)
+{
+    NetPort *p = filtered_port(m, o, err);
+    uint64_t interval;
+    bool to, from;
+
+    return p && optlist_uint(o, "interval", 0, UINT32_MAX, &interval, err) && filter_ways(o, &to, &from, err) &&
+           net_buffer_attach(p, interval, to, from, err);
+}
+
+static bool throttle_add(Machine *m, OptList *o, GError **err)
+{
+    NetPort *p = filtered_port(m, o, err);
+    NetThrottleLimits limits = { 0 };
+    uint64_t frames;
+    bool to, from;
+
+    if (!p || !optlist_size(o, "rate", 0, &limits.rate, err) || !optlist_size(o, "burst", 0, &limits.burst, err) ||
+        !optlist_uint(o, "frames", 256, 65536, &frames, err) || !filter_ways(o, &to, &from, err))
         return false;
-    if (!all && !g_str_equal(queue, "rx") && !g_str_equal(queue, "tx"))
-        return err_set(err, "queue=%s: it is all, rx (frames to the netdev) or tx (frames from it)", queue);
-    return net_buffer_attach(p, interval, all || *queue == 'r', all || *queue == 't', err);
+    limits.frames = frames;
+    return net_throttle_attach(p, &limits, to, from, err);
+}
+
+static bool drop_throttle(Machine *m, void *made, GError **err)
+{
+    NetPort *p = filtered_port(m, made, NULL);
+
+    if (p)
+        net_throttle_detach(p);
+    return true;
 }
 
 static bool drop_buffer(Machine *m, void *made, GError **err)
@@ -93,6 +123,7 @@ static bool drop_iothread(Machine *m, void *made, GError **err)
 static const ObjectKind kinds[] = {
     { "filter-buffer", "filter", "netdev interval queue", buffer_add, NULL, drop_buffer },
     { "filter-dump", "filter", "netdev file maxlen queue", dump_add, NULL, drop_dump },
+    { "filter-throttle", "filter", "netdev rate burst frames queue", throttle_add, NULL, drop_throttle },
     { "iothread", "iothread", "poll-max-ns poll-grow poll-shrink thread-pool-min thread-pool-max", NULL, make_iothread, drop_iothread },
     { "memory-backend-ram", "memory-backend", "size share merge dump prealloc host-nodes policy reserve", NULL },
     { "memory-backend-memfd", "memory-backend", "size share merge dump prealloc seal hugetlb hugetlbsize reserve", NULL },

@@ -661,8 +661,17 @@ static char *e1000_describe(void *opaque)
     return nic_describe("e1000", ((E1000 *)opaque)->nic.mac);
 }
 
+static void e1000_announce(void *opaque, uint8_t mac[NET_MAC_LEN])
+{
+    E1000 *s = opaque;
+
+    st32_le(mac, R(s, E_RA));
+    st16_le(mac + 4, R(s, E_RA + 4));
+}
+
 static const NetPortOps e1000_ops = {
     .receive = e1000_receive, .writable = e1000_writable, .link_changed = link_changed, .describe = e1000_describe,
+    .announce = e1000_announce,
 };
 
 static bool e1000_realize(Device *dev, GError **err)

@@ -697,8 +697,14 @@ static char *rtl_describe(void *opaque)
     return nic_describe("rtl8139", ((Rtl8139 *)opaque)->reg + R_IDR);
 }
 
+static void rtl_announce(void *opaque, uint8_t mac[NET_MAC_LEN])
+{
+    memcpy(mac, ((Rtl8139 *)opaque)->reg + R_IDR, NET_MAC_LEN);
+}
+
 static const NetPortOps port_ops = {
     .receive = rtl_receive, .writable = rtl_writable, .link_changed = link_changed, .describe = rtl_describe,
+    .announce = rtl_announce,
 };
 
 static bool rtl_realize(Device *dev, GError **err)

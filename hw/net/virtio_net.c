@@ -605,9 +605,22 @@ static char *net_describe(void *opaque)
     return nic_describe("virtio-net-pci", ((VirtioNet *)opaque)->cur_mac);
 }
 
+/* The driver sends what its own addresses need (gratuitous ARP, neighbour advertisements; 5.1.6.5.4). */
+static void net_announce_self(void *opaque, uint8_t mac[NET_MAC_LEN])
+{
+    VirtioNet *s = opaque;
+
+    memcpy(mac, s->cur_mac, NET_MAC_LEN);
+    if (virtio_ready(&s->vp.v) && virtio_has(&s->vp.v, F_GUEST_ANNOUNCE)) {
+        s->announce = true;
+        virtio_config_changed(&s->vp.v);
+    }
+}
+
 static const NetPortOps net_ops = {
     .receive = net_receive, .receive_offload = net_receive_offload, .writable = net_writable,
     .link_changed = link_changed, .describe = net_describe, .rx_filter = net_rx_filter,
+    .announce = net_announce_self,
 };
 
 static bool net_realize(Device *dev, GError **err)

@@ -174,6 +174,65 @@ static void buffer_holds_answers_too(void)
     net_port_free(b.port);
 }
 
+/* 100 kB/s: a hundred frames of 1000 bytes take a second, in order; the queue is bounded; nothing is lost when it goes. */
+static void throttle_lets_frames_go_at_its_rate(void)
+{
+    Sink a = { true }, b = { true };
+    NetPort *pa = net_port_new("test", "a", &sink_ops, &a), *pb = net_port_new("test", "b", &sink_ops, &b);
+    NetThrottleLimits limits = { .rate = 100000, .burst = 2000, .frames = 30 };
+    uint8_t frame[1000] = { 0 };
+    int64_t start;
+
+    g_assert_true(net_port_plug(pa, pb, NULL));
+    g_assert_false(net_throttle_attach(pa, &(NetThrottleLimits) { .rate = 0, .frames = 1 }, true, true, NULL));
+    g_assert_true(net_throttle_attach(pa, &limits, true, false, NULL));
+    g_assert_false(net_throttle_attach(pa, &limits, true, false, NULL));
+    net_send(pa, frame, sizeof frame);          /* the way it does not watch */
+    g_assert_cmpuint(b.got, ==, 1);
+    start = g_get_monotonic_time();
+    for (int i = 0; i < 100; i++)
+        g_assert_true(net_send(pb, frame, sizeof frame));
+    g_assert_cmpuint(a.got, >=, 2);             /* the burst */
+    g_assert_cmpuint(a.got, <, 20);
+    while (a.got < 32)
+        g_main_context_iteration(NULL, TRUE);
+    g_assert_cmpint(g_get_monotonic_time() - start, >=, 290000);
+    g_assert_cmpuint(pa->dropped, >=, 60);
+    a.got = 0;
+    for (int i = 0; i < 5; i++)
+        net_send(pb, frame, sizeof frame);
+    net_throttle_detach(pa);
+    g_assert_cmpuint(a.got, ==, 5);
+    net_send(pb, frame, sizeof frame);
+    g_assert_cmpuint(a.got, ==, 6);
+    net_port_free(pa);
+    net_port_free(pb);
+}
+
+static void card_announce(void *opaque, uint8_t mac[NET_MAC_LEN])
+{
+    memcpy(mac, "\x52\x54\x00\x01\x02\x03", NET_MAC_LEN);
+}
+
+static void card_announces_itself_in_rounds(void)
+{
+    static const NetPortOps card_ops = { .receive = sink_receive, .announce = card_announce };
+    static const NetAnnouncePlan plan = { .initial_ms = 1, .max_ms = 5, .rounds = 4, .step_ms = 2 };
+    Sink a = { true }, b = { true };
+    NetPort *card = net_port_new("nic", "a", &card_ops, &a), *wire = net_port_new("test", "b", &sink_ops, &b);
+
+    g_assert_true(net_port_plug(card, wire, NULL));
+    g_assert_false(net_announce(wire, &plan));
+    g_assert_true(net_announce(card, &plan));
+    g_assert_cmpuint(b.got, ==, 1);
+    while (b.got < 4)
+        g_main_context_iteration(NULL, TRUE);
+    g_assert_null(card->announce);
+    g_assert_true(net_announce(card, &plan));
+    net_port_free(card);                        /* in the middle of it */
+    net_port_free(wire);
+}
+
 static uint16_t sum16(const uint8_t *p, size_t n, uint32_t s)
 {
     for (size_t i = 0; i + 1 < n; i += 2)
@@ -734,6 +793,8 @@ int main(int argc, char **argv)
     g_test_add_func("/net/link_down_drops_frames", link_down_drops_frames);
     g_test_add_func("/net/buffer_holds_frames_for_its_interval", buffer_holds_frames_for_its_interval);
     g_test_add_func("/net/buffer_holds_answers_too", buffer_holds_answers_too);
+    g_test_add_func("/net/throttle_lets_frames_go_at_its_rate", throttle_lets_frames_go_at_its_rate);
+    g_test_add_func("/net/card_announces_itself_in_rounds", card_announces_itself_in_rounds);
     g_test_add_func("/net/guard_clears_tcp_urgent_and_keeps_checksum", guard_clears_tcp_urgent_and_keeps_checksum);
     g_test_add_func("/net/guard_drops_lying_lengths", guard_drops_lying_lengths);
     g_test_add_func("/net/guard_knows_each_protocol", guard_knows_each_protocol);

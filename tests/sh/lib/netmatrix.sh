@@ -10,8 +10,9 @@ mkdir -p "$tmp/tftp"; head -c 3000001 /dev/urandom > "$tmp/tftp/boot.img"
 tftp_sum=$(md5sum < "$tmp/tftp/boot.img" | cut -c1-32)
 getent hosts deb.debian.org >/dev/null && dns=deb.debian.org || dns=
 grep -q . /proc/net/if_inet6 2>/dev/null && v6=1 || v6=
+if [ "$dns" ] && grep -q "^nameserver.*:" /etc/resolv.conf; then dns6=1; else dns6=; fi
 cat > "$tmp/script" <<EOF
-DATA=$DATA BARRIER=$BARRIER ECHO=$ECHO BYTES=$((MIB << 20)) TFTP_SUM=$tftp_sum DNS=$dns V6=$v6
+DATA=$DATA BARRIER=$BARRIER ECHO=$ECHO BYTES=$((MIB << 20)) TFTP_SUM=$tftp_sum DNS=$dns V6=$v6 DNS6=$dns6 MTU=${MTU:-}
 EOF
 cat >> "$tmp/script" <<'EOF'
 ifconfig lo up
@@ -27,9 +28,10 @@ chmod +x /dhcp; mkdir -p /etc
 dhcp() { udhcpc -q -n -t 8 -T 2 -i eth0 -s /dhcp >/dev/null 2>&1 && ifconfig eth0 | grep -q "addr:10.0.2.15"; }
 ask() { echo "$1" | socat -t 60 - TCP:${2:-10.0.2.2}:$DATA; }
 get() { [ "$(ask "get $1" $2 | md5sum | cut -c1-32)" = "$(ask "sum $1" | cut -c1-32)" ]; }
-put() { # bytes of /big to the host, which answers their sum
-    want="$(md5sum < /big | cut -c1-32) $(wc -c < /big)"
-    [ "$( (echo put; cat /big) | socat -t 60 - TCP:${1:-10.0.2.2}:$DATA)" = "$want" ]
+repeat() { i=0; while [ $i -lt $1 ]; do cat /big; i=$((i + 1)); done; }
+put() { # /big, $2 times, to the host, which answers the sum
+    want="$(repeat ${2:-1} | md5sum | cut -c1-32) $(repeat ${2:-1} | wc -c)"
+    [ "$( (echo put; repeat ${2:-1}) | socat -t 60 - TCP:${1:-10.0.2.2}:$DATA)" = "$want" ]
 }
 udp_echo() { # size, address
     head -c $1 /dev/urandom > /u; [ "$(socat -b 65536 -T 3 - UDP:$2:$ECHO < /u | md5sum)" = "$(md5sum < /u)" ]
@@ -44,6 +46,7 @@ many() {
 tftp_get() { tftp -b 1400 -g -r boot.img -l /t 10.0.2.2 && [ "$(md5sum < /t | cut -c1-32)" = $TFTP_SUM ]; }
 slaac() { for i in $(seq 20); do ip -6 addr show dev eth0 | grep -q "fec0.*global\|fec0.*site" && return; sleep 0.5; done; false; }
 ifconfig eth0 up
+[ -z "$MTU" ] || check host-mtu [ "$(cat /sys/class/net/eth0/mtu)" = "$MTU" ]
 check dhcp dhcp
 check ping ping -c 3 -W 5 10.0.2.2
 [ -z "$DNS" ] || check dns sh -c "nslookup $DNS | grep -q 'Address.*[0-9]'"
@@ -51,10 +54,11 @@ check tcp-small get 100
 check fragments ping -c 2 -W 5 -s 6000 10.0.2.2
 check udp udp_echo 900 10.0.2.2
 check udp-fragments udp_echo 7000 10.0.2.2
+check udp-largest udp_echo 60000 10.0.2.2
 check tftp tftp_get
 check connections-200 many
 head -c 20000000 /dev/urandom > /big
-check tcp-put put
+check tcp-put put 10.0.2.2 $((BYTES / 20000000))
 check tcp-get get $BYTES
 ifconfig eth0 mtu 900
 check mtu-900 get 3000000
@@ -64,7 +68,11 @@ ifconfig eth0 mtu 1500
 if [ "$V6" ]; then
     check ip6-address slaac
     check ip6-ping ping6 -c 2 -W 5 fec0::2
+    check ip6-fragments ping6 -c 2 -W 5 -s 6000 fec0::2
     check ip6-udp udp_echo 900 [fec0::2]
+    check ip6-udp-fragments udp_echo 7000 [fec0::2]
+    check ip6-udp-largest udp_echo 60000 [fec0::2]
+    [ -z "$DNS6" ] || check ip6-dns sh -c "nslookup $DNS fec0::3 | grep -q 'Address.*[0-9]'"
     check ip6-get get 5000000 [fec0::2]
     check ip6-put put [fec0::2]
 fi
@@ -94,7 +102,7 @@ forward_out() {
     [ "$(socat -u -t 60 "TCP:127.0.0.1:$bfwd" - | md5sum | cut -c1-32)" = "$(sed -n 's/^big \([0-9a-f]*\).*/\1/p' "$tmp/serial")" ]
 }
 forward_udp() { [ "$(echo datagram | socat -T 3 - "UDP:127.0.0.1:$ufwd")" = datagram ]; }
-head -c $((MIB << 18)) /dev/urandom > "$tmp/data"
+head -c $((MIB << 20)) /dev/urandom > "$tmp/data"
 { check hostfwd-in forward_in; check hostfwd-out forward_out; check hostfwd-udp forward_udp; } > "$tmp/hostside"
 echo | socat - "TCP:127.0.0.1:$qfwd" || true
 wait $guest || rc=$?
