@@ -22,14 +22,15 @@ static unsigned jump_slot(uint64_t lin)
     return (lin ^ lin >> JUMP_BITS) & ((1 << JUMP_BITS) - 1);
 }
 
-Interp *interp_new(X86Cpu *c, SoftCode *code)
+Interp *interp_new(X86Cpu *c, SoftCode *code, size_t arena)
 {
     Interp *e = g_new0(Interp, 1);
 
     e->c = c;
     e->code = code;
     e->pages = g_hash_table_new_full(NULL, NULL, NULL, g_free);
-    e->arena = g_malloc(ARENA_BYTES);
+    e->arena = g_malloc(arena);
+    e->arena_size = arena;
     e->scratch = g_malloc0(sizeof(Block) + sizeof(X86Insn));
     e->written = g_array_new(false, false, sizeof(Written));
     g_mutex_init(&e->written_lock);
@@ -238,7 +239,7 @@ static Block *build(Interp *e, const X86Fetch *f, uint64_t lin)
     CodePage *p;
     Block *b, **slot;
 
-    if (ARENA_BYTES - e->arena_used < sizeof(Block) + BLOCK_INSNS * sizeof(X86Insn))
+    if (e->arena_size - e->arena_used < sizeof(Block) + BLOCK_INSNS * sizeof(X86Insn))
         interp_forget_all(e);
     p = code_page(e, f);
     b = (Block *)(e->arena + e->arena_used);

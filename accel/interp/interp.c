@@ -143,7 +143,7 @@ static void interp_destroy(Machine *m)
 
 static bool interp_vcpu_create(Vcpu *v, GError **err)
 {
-    v->engine = interp_new(x86_cpu(v), v->machine->accel_state);
+    v->engine = interp_new(x86_cpu(v), v->machine->accel_state, INTERP_ARENA);
     return true;
 }
 

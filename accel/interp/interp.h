@@ -10,8 +10,11 @@
 
 typedef struct Interp Interp;
 
-/* code: the machine's table; shared with the other engine if there is one. */
-Interp *interp_new(X86Cpu *c, SoftCode *code);
+/* Bytes of decoded blocks: for an engine that runs everything through them, and for one that only starts code here. */
+enum { INTERP_ARENA = 32 << 20, INTERP_ARENA_COLD = 4 << 20 };
+
+/* code: the machine's table; shared with the other engine if there is one. arena: INTERP_ARENA*. */
+Interp *interp_new(X86Cpu *c, SoftCode *code, size_t arena);
 void interp_free(Interp *e);
 
 /* Runs one block from c->rip. Faults unwind to c->vcpu.unwind. */

@@ -6,7 +6,7 @@
 
 #include "accel/interp/interp.h"
 
-enum { BLOCK_INSNS = 32, HASH_BITS = 15, JUMP_BITS = 12, ARENA_BYTES = 32 << 20, PAGE_HITS = 3 };
+enum { BLOCK_INSNS = 32, HASH_BITS = 15, JUMP_BITS = 12, PAGE_HITS = 3 };
 
 typedef struct Block Block;
 struct Block {
@@ -47,7 +47,7 @@ struct Interp {
     Block *hash[1 << HASH_BITS];
     GHashTable *pages;          /* host page -> CodePage */
     uint8_t *arena;
-    size_t arena_used;
+    size_t arena_size, arena_used;
     Block *scratch;             /* one instruction that is not remembered */
     GMutex written_lock;
     GArray *written;            /* of Written: stores by other threads; written_lock */

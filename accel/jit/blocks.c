@@ -8,6 +8,7 @@
 #include "accel/jit/jit_int.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 enum { KILL_PAGE_AFTER = 3 };      /* stores that hit code with no translation in between */
 
@@ -28,14 +29,33 @@ JitBlock *jit_block_find(JitCpu *j, const uint8_t *key, uint32_t mode)
     return NULL;
 }
 
-static void hash_put(JitCpu *j, JitBlock *b)
+static void hash_place(JitCpu *j, JitSlot s)
 {
-    uint64_t tag = hash_of(b->key, b->mode), n = tag & j->hash_mask;
+    uint64_t n = s.tag & j->hash_mask;
 
     while (j->hash[n].b)
         n = (n + 1) & j->hash_mask;
-    j->hash[n] = (JitSlot) { tag, b };
-    j->hash_used++;
+    j->hash[n] = s;
+}
+
+static void hash_grow(JitCpu *j)
+{
+    JitSlot *old = j->hash;
+    uint64_t n = j->hash_mask + 1;
+
+    j->hash = jit_huge_alloc(2 * n * sizeof *old);
+    j->hash_mask = 2 * n - 1;
+    for (uint64_t k = 0; k < n; k++)
+        if (old[k].b)
+            hash_place(j, old[k]);
+    munmap(old, n * sizeof *old);
+}
+
+static void hash_put(JitCpu *j, JitBlock *b)
+{
+    if (++j->hash_used > j->hash_mask / 2)
+        hash_grow(j);
+    hash_place(j, (JitSlot) { hash_of(b->key, b->mode), b });
 }
 
 /* Closes the gap: later members of the run move up if that does not put them before their place. */

@@ -131,18 +131,15 @@ static bool jit_vcpu_create(Vcpu *v, GError **err)
     j->has_avx = host_has_avx();
     j->has_bmi2 = host_has_bmi2();
     j->exact = jm->exact;
-    j->hash_mask = 1024;
-    while (j->hash_mask < jm->tb_size / HASH_PER_BYTE)
-        j->hash_mask *= 2;
-    j->hash = jit_huge_alloc(j->hash_mask * sizeof *j->hash);
-    j->hash_mask--;
+    j->hash_mask = HASH_START - 1;
+    j->hash = jit_huge_alloc(HASH_START * sizeof *j->hash);
     jit_huge_advise(c, sizeof *c);
     j->pages = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     j->order = g_ptr_array_new();
     j->chunks = g_ptr_array_new_with_free_func(jit_chunk_free);
     j->dirty = g_array_new(FALSE, FALSE, sizeof(JitDirty));
     g_mutex_init(&j->dirty_lock);
-    j->interp = interp_new(c, jm->code);
+    j->interp = interp_new(c, jm->code, INTERP_ARENA_COLD);
     jit_env(c)->self = (uint64_t)(uintptr_t)c;
     jit_env(c)->host_mxcsr = 0x1f80;
     jit_env(c)->seen_tlb_gen = c->tlb_gen - 1;

@@ -16,7 +16,7 @@
 
 /* Host registers with a role. Guest RSP lives in R9; guest R9-R11 live in X86Cpu.gpr. */
 enum { S0 = H_R10, S1 = H_R11, HSP = H_R9 };
-enum { JIT_MAX_INSNS = 64, JIT_MAX_EXITS = 64, JIT_MAX_COND = 10, HASH_PER_BYTE = 128 };
+enum { JIT_MAX_INSNS = 64, JIT_MAX_EXITS = 64, JIT_MAX_COND = 10, HASH_START = 1 << 14 };
 
 typedef struct JitBlock JitBlock;
 typedef struct JitPage JitPage;
@@ -134,7 +134,7 @@ struct JitCpu {
     CodeCache cache;
     JitStubs stubs;
     JitSlot *hash;
-    uint64_t hash_mask, hash_used, next_token;
+    uint64_t hash_mask, hash_used, next_token;      /* the table grows: never more than half full */
     uint64_t age;               /* goes up when blocks die */
     JitNear near[NEAR_ENTRIES];
     GHashTable *pages;          /* host page -> JitPage */

@@ -347,7 +347,7 @@ static bool no_room(const JitCpu *j)
 {
     const CodeCache *k = &j->cache;
 
-    return k->hot_size - k->used < 2 * MAX_CODE || k->size - k->cold < 2 * MAX_CODE || j->hash_used > j->hash_mask / 4 * 3;
+    return k->hot_size - k->used < 2 * MAX_CODE || k->size - k->cold < 2 * MAX_CODE;
 }
 
 static void start(Tr *t, JitCpu *j, const X86Fetch *f, uint32_t mode)
