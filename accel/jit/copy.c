@@ -62,11 +62,6 @@ static unsigned special_count(const TInsn *x)
     return __builtin_popcount(seen & (7u << R_R9));
 }
 
-static bool bit_string(const X86Insn *i)
-{
-    return i->map == MAP_0F && (i->opcode == 0xa3 || i->opcode == 0xab || i->opcode == 0xb3 || i->opcode == 0xbb);
-}
-
 static bool host_exact_opcode(const Tr *t, const TInsn *x)
 {
     const X86Insn *i = x->i;
@@ -89,7 +84,7 @@ bool copy_ok(const Tr *t, const TInsn *x)
     unsigned m = mem_operand_index(x);
     bool high = false;
 
-    if (r->emit != EMIT_COPY && !(bit_string(i) && i->is_reg))
+    if (r->emit != EMIT_COPY && !(is_bit_string(i) && i->is_reg))
         return false;
     if (r->lim & (LIM_VSIB | LIM_NOSEGLIM) || !host_exact_opcode(t, x))
         return false;

@@ -14,11 +14,11 @@ enum { IBTC_ENTRIES = 1 << 16, JIT_GROUPS = 16 };
 typedef struct JitEnv {
     uint64_t vbase;             /* guest RIP = vbase + offset of the instruction in its page */
     uint64_t salt;              /* code space and mode: part of every check of a way in */
-    uint64_t salt_ac[2];        /* the salt with EFLAGS.AC clear and set */
+    uint64_t space[2];          /* the part of the salt that is the code space's: supervisor, user */
     uint64_t tmp[4];
     uint64_t rcx_park;          /* RCX during flag-free compares */
     uint64_t saved_flags;       /* AX after LAHF, SETO AL: flags parked by generated code */
-    uint64_t flags;             /* EFLAGS at the last way out of generated code, or to go in with */
+    uint64_t flags;             /* flags at the last way out of generated code, or to go in with; as saved_flags */
     uint64_t exit_arg;          /* what the exit stub leaves for the run loop */
     uint64_t fault_pc;          /* host address of a faulting instruction */
     uint64_t shadow;            /* RSP to start with: the stack of paired calls */
@@ -44,6 +44,12 @@ typedef struct JitEnv {
 _Static_assert(sizeof(JitEnv) <= X86_ENGINE_AREA, "engine area too small");
 
 static inline JitEnv *jit_env(X86Cpu *c) { return (JitEnv *)c->engine_area; }
+/* Arithmetic flags between RFLAGS and what LAHF and SETO AL leave in AX, which costs much less than PUSHF and POPF. */
+static inline uint32_t jit_flags_get(const JitEnv *e)
+{
+    return (e->flags >> 8 & (FL_ARITH & 0xff)) | (e->flags & 1) << 11;
+}
+static inline void jit_flags_put(JitEnv *e, uint32_t f) { e->flags = (f & 0xff) << 8 | (f >> 11 & 1); }
 /* Offsets from the base of %gs. */
 #define GS_ENV(field) ((int32_t)(offsetof(X86Cpu, engine_area) + offsetof(JitEnv, field)))
 #define GS_CPU(field) ((int32_t)offsetof(X86Cpu, field))

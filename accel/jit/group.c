@@ -130,7 +130,7 @@ static bool stack_effect(const Tr *t, const TInsn *x, int32_t *disp, bool *write
 
 static unsigned memory_operand(const TInsn *x)
 {
-    if (x->i->is_reg || x->row->lim & (LIM_NOSEGLIM | LIM_VSIB))
+    if (x->i->is_reg || x->row->lim & (LIM_NOSEGLIM | LIM_VSIB) || is_bit_string(x->i))
         return 4;
     for (unsigned n = 0; n < 4 && x->row->ops[n]; n++) {
         unsigned kind = x86_opnds[x->row->ops[n]].kind;

@@ -92,7 +92,7 @@ enum { JIT_EXIT_LOOKUP, JIT_EXIT_CHAIN, JIT_EXIT_POLL_DEAD, JIT_EXIT_FPU, JIT_EX
 
 typedef struct JitStubs {       /* executable addresses */
     uint64_t enter, exit_chain, exit_miss, exit_rip, exit_poll, exit_poll_dead, exit_fpu, exit_signal, exit_dead, exit_guard;
-    uint64_t far_again, ret_empty, cbody[3], cbody_end, vec_out, vec_in, stk_fill[TLB_BANKS];
+    uint64_t far_again, ret_empty, cbody[3], cbody_end, syscall, sysret, vec_out, vec_in, stk_fill[TLB_BANKS];
     uint64_t str[2][2][2][4][TLB_N];    /* tmpl_string.c: by 64-bit code, STOS, REP, log2 of the size, bank */
     uint64_t lo, hi;            /* all stubs */
 } JitStubs;
@@ -176,6 +176,9 @@ static inline bool jit_in_cache(const JitCpu *j, uint64_t pc) { return pc - j->c
 
 /* stubs.c */
 void jit_stubs_make(JitCpu *j);
+
+/* syscall.c: after stubs.cbody_end is made. */
+void jit_make_syscall(JitCpu *j, Emit *e);
 
 /* tmpl_string.c: MOVS or STOS on host addresses; called, destroys r10, r11, flags. ZF clear: nothing done. */
 uint64_t jit_make_string(Emit *e, bool stos, bool wide, bool rep, unsigned log, unsigned bank);

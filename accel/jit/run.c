@@ -46,23 +46,25 @@ void jit_check_tlb(X86Cpu *c)
     }
 }
 
+static uint64_t space_key(uint64_t space, bool local_kernel, bool user)
+{
+    return (space * 4 + local_kernel * 2 + user) * 0x9e3779b97f4a7c15ULL;
+}
+
 /* Words generated code uses that follow from state C code may have changed. */
 static void refresh_env(JitCpu *j)
 {
     X86Cpu *c = j->c;
     JitEnv *e = jit_env(c);
-    uint64_t space;
 
     if (j->seen_epoch != c->code_epoch) {
         j->seen_epoch = c->code_epoch;
         j->local_kernel = false;
     }
     /* Kernels map their code global: then what is known of it outlives address spaces. */
-    space = (c->mode & MODE_CPL) == 3 || j->local_kernel ? c->code_space : (uint64_t)c->code_epoch << 40;
-    space = (space * 4 + j->local_kernel * 2 + ((c->mode & MODE_CPL) == 3)) * 0x9e3779b97f4a7c15ULL;
-    e->salt = space + c->mode * MODE_SALT;
-    e->salt_ac[0] = space + (c->mode & ~MODE_SMAP_A) * MODE_SALT;
-    e->salt_ac[1] = space + (c->mode | MODE_SMAP_A) * MODE_SALT;
+    e->space[0] = space_key(j->local_kernel ? c->code_space : (uint64_t)c->code_epoch << 40, j->local_kernel, false);
+    e->space[1] = space_key(c->code_space, j->local_kernel, true);
+    e->salt = e->space[(c->mode & MODE_CPL) == 3] + c->mode * MODE_SALT;
     e->leave = 0;
     jit_check_tlb(c);
 }
@@ -199,7 +201,7 @@ static uint64_t enter(JitCpu *j, JitBlock *b)
     bool fpu = j->want_fpu && b->uses == USES_FPU;
 
     e->vbase = c->rip - ((uintptr_t)b->key & (TLB_PAGE - 1));
-    e->flags = x86_flags_get(c) | FL_1;
+    jit_flags_put(e, x86_flags_get(c));
     if (fpu)
         jit_fpu_in(c);
     j->want_fpu = false;
@@ -212,7 +214,7 @@ static uint64_t enter_cached(JitCpu *j, uint64_t host)
 {
     uint64_t (*go)(X86Cpu *, uint64_t, uint64_t) = (void *)(uintptr_t)j->stubs.enter;
 
-    jit_env(j->c)->flags = x86_flags_get(j->c) | FL_1;
+    jit_flags_put(jit_env(j->c), x86_flags_get(j->c));
     j->st.enters++;
     return go(j->c, host, 0);
 }
@@ -224,7 +226,7 @@ static void redo_faulting(JitCpu *j)
     const X86Insn *i = jit_fault_insn(j);
 
     j->st.signals++;
-    x86_flags_put(c, jit_env(c)->flags & FL_ARITH);
+    x86_flags_put(c, jit_flags_get(jit_env(c)));
     if (!i)
         return;
     c->insn = i;
@@ -245,7 +247,7 @@ static void after_exit(JitCpu *j, uint64_t why)
     }
     if (why == JIT_EXIT_BODY)           /* a C body left: flags are where C keeps them */
         return;
-    x86_flags_put(c, e->flags & FL_ARITH);
+    x86_flags_put(c, jit_flags_get(e));
     if (why == JIT_EXIT_CHAIN) {
         j->pending_exit = (JitExit *)(uintptr_t)e->exit_arg;
         j->settle = j->pending_exit->flags_dead;        /* before an event is taken here */

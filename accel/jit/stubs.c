@@ -29,17 +29,22 @@ static void load_regs(Emit *e)
     e_ld(e, true, HSP, m_gs(GS_GPR(R_RSP)));
 }
 
-/* pushfq; pop gs:[flags], and back. */
+/* lahf; seto al; mov gs:[flags], eax, and back. RAX is stored already, or not yet loaded. */
 static void store_flags(Emit *e)
 {
-    e8(e, 0x9c);
-    e_rm(e, false, 0x8f, 0, m_gs(GS_ENV(flags)));
+    e8(e, 0x9f);
+    e8(e, 0x0f);
+    e8(e, 0x90);
+    e8(e, 0xc0);
+    e_st(e, false, m_gs(GS_ENV(flags)), H_RAX);
 }
 
 static void load_flags(Emit *e)
 {
-    e_rm(e, false, 0xff, 6, m_gs(GS_ENV(flags)));
-    e8(e, 0x9d);
+    e_ld(e, false, H_RAX, m_gs(GS_ENV(flags)));
+    e8(e, 0x04);
+    e8(e, 0x7f);                /* add al, 0x7f: OF */
+    e8(e, 0x9e);                /* sahf */
 }
 
 static void call_c(Emit *e, const void *fn)
@@ -151,8 +156,8 @@ static uint64_t make_exit(JitCpu *j, Emit *e)
     uint64_t at = e_rx(e, e_here(e));
 
     /* r11 = reason */
-    store_flags(e);
     store_regs(e);
+    store_flags(e);
     e_ld(e, true, H_RSP, m_gs(GS_ENV(host_rsp)));
     e_mov(e, true, H_RBX, S1);
     sync_out(j, e);
@@ -177,15 +182,15 @@ static uint64_t make_way_out(Emit *e, uint64_t common, int reason, int32_t store
     return at;
 }
 
-/* Runs one C body; the run loop's frame catches what it raises. Returns flags to go on with. */
-static uint64_t call_body(X86Cpu *c, const X86Insn *i)
+/* Runs one C body; the run loop's frame catches what it raises. */
+static void call_body(X86Cpu *c, const X86Insn *i)
 {
     JitEnv *e = jit_env(c);
 
-    x86_flags_put(c, e->flags & FL_ARITH);
+    x86_flags_put(c, jit_flags_get(e));
     i->fn(c, i);
     jit_check_tlb(c);
-    return x86_flags_get(c);
+    jit_flags_put(e, x86_flags_get(c));
 }
 
 /* A body that ended its block: where to go on, or 0 for the run loop. */
@@ -193,19 +198,17 @@ static uint64_t call_body_end(X86Cpu *c, const X86Insn *i)
 {
     JitEnv *e = jit_env(c);
 
-    x86_flags_put(c, e->flags & FL_ARITH);
+    x86_flags_put(c, jit_flags_get(e));
     i->fn(c, i);
     e->go = jit_continue(c);
-    e->flags = x86_flags_get(c) | FL_1;
+    jit_flags_put(e, x86_flags_get(c));
     return e->go;
 }
 
-static uint64_t call_body_fpu(X86Cpu *c, const X86Insn *i)
+static void call_body_fpu(X86Cpu *c, const X86Insn *i)
 {
-    uint64_t f = call_body(c, i);
-
+    call_body(c, i);
     jit_fpu_in(c);
-    return f;
 }
 
 /*
@@ -217,8 +220,8 @@ static uint64_t make_cbody(JitCpu *j, Emit *e, int uses, bool ends)
     uint64_t at = e_rx(e, e_here(e));
     uint8_t *leave;
 
-    store_flags(e);
     store_regs(e);
+    store_flags(e);
     e_st(e, true, m_gs(GS_CPU(insn)), S1);
     e_rm(e, true, 0x03, S0, m_gs(GS_ENV(vbase)));
     e_st(e, true, m_gs(GS_CPU(rip)), S0);
@@ -236,7 +239,6 @@ static uint64_t make_cbody(JitCpu *j, Emit *e, int uses, bool ends)
         go(e);
         e_bind(e, leave);
     } else {
-        e_st(e, true, m_gs(GS_ENV(flags)), H_RAX);
         e_cmp8_i(e, m_gs(GS_ENV(leave)), 0);
         leave = e_jcc_fwd(e, CC_NE);
         if (uses == USES_FPU)
@@ -264,8 +266,8 @@ static uint64_t make_miss(JitCpu *j, Emit *e, uint64_t (*ask)(X86Cpu *))
     uint8_t *none;
 
     e_st(e, true, m_gs(GS_CPU(rip)), S0);
-    store_flags(e);
     store_regs(e);
+    store_flags(e);
     e_mov(e, true, H_RBP, H_RSP);
     e_ld(e, true, H_RSP, m_gs(GS_ENV(host_rsp)));
     sync_out(j, e);
@@ -360,6 +362,7 @@ void jit_stubs_make(JitCpu *j)
     for (int u = 0; u < 3; u++)
         s->cbody[u] = make_cbody(j, &e, u, false);
     s->cbody_end = make_cbody(j, &e, USES_NONE, true);
+    jit_make_syscall(j, &e);
     for (unsigned b = 0; b < TLB_BANKS; b++)
         s->stk_fill[b] = make_stk_fill(&e, b);
     for (unsigned n = 0; n < 32; n++)

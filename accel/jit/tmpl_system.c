@@ -16,7 +16,7 @@ static bool is_swapgs(const Tr *t, const TInsn *x) { return is_0f01(x, 0xf8) && 
 
 bool system_goes_on(const Tr *t, const TInsn *x)
 {
-    return (is_sti(x->i) && t->mode & MODE_IOPL_OK) || is_swapgs(t, x);
+    return (is_sti(x->i) && t->mode & MODE_IOPL_OK) || is_swapgs(t, x) || regs_go_on(t, x);
 }
 
 bool system_keeps_flags(const TInsn *x)
@@ -24,7 +24,7 @@ bool system_keeps_flags(const TInsn *x)
     const X86Insn *i = x->i;
 
     return (i->map == MAP_1 && (i->opcode == 0xfa || i->opcode == 0xfb)) || (i->map == MAP_0F && i->opcode == 0x31) ||
-           is_0f01(x, 0xf8) || is_0f01(x, 0xca) || is_0f01(x, 0xcb);
+           is_0f01(x, 0xf8) || is_0f01(x, 0xca) || is_0f01(x, 0xcb) || regs_keep_flags(x);
 }
 
 bool system_is_ac(const TInsn *x) { return is_0f01(x, 0xca) || is_0f01(x, 0xcb); }
@@ -80,8 +80,10 @@ static bool set_ac(Tr *t, unsigned k, bool on)
     e_alu_mi(e, false, on ? 1 : 4, m_gs(GS_CPU(eflags)), on ? FL_AC : ~FL_AC);
     e_st_i(e, false, m_gs(GS_CPU(mode)), (int32_t)mode);
     e_st8_i(e, m_gs(GS_CPU(data_bank)), on ? TLB_A : TLB_K);
-    e_ld(e, true, S1, m_gs(GS_ENV(salt_ac) + 8 * on));
-    e_st(e, true, m_gs(GS_ENV(salt)), S1);
+    if (mode != t->mode) {
+        e_mov_i(e, S1, (uint64_t)mode * MODE_SALT - (uint64_t)t->mode * MODE_SALT);
+        e_rm(e, true, 0x01, S1, m_gs(GS_ENV(salt)));
+    }
     e_ld(e, true, H_RSP, m_gs(GS_ENV(shadow)));
     if (x->next < TLB_PAGE) {
         tr_exit(t, x->next, 0);
@@ -146,6 +148,21 @@ static bool pushf(Tr *t, unsigned k)
     return true;
 }
 
+/* SYSCALL of 64-bit processes, SYSRET to them: in front of the C body comes what syscall.c does. */
+static bool fast_call(Tr *t, unsigned k, bool ret)
+{
+    const TInsn *x = &t->t[k];
+
+    if (!t->code64 || (t->mode & MODE_CPL) != (ret ? 0 : 3) || (ret && x->i->opsize != 8))
+        return false;
+    fl_host(t, S0);
+    e_mov_i(&t->e, S0, x->next);
+    e_mov_i(&t->e, S1, (uint64_t)(uintptr_t)x->i);
+    e_call(&t->e, ret ? t->j->stubs.sysret : t->j->stubs.syscall);
+    t->ended = true;
+    return true;
+}
+
 bool tmpl_system(Tr *t, unsigned k)
 {
     const TInsn *x = &t->t[k];
@@ -163,6 +180,8 @@ bool tmpl_system(Tr *t, unsigned k)
     }
     if (i->map == MAP_0F && i->opcode == 0x31)
         return rdtsc(t, k);
+    if (i->map == MAP_0F && (i->opcode == 0x05 || i->opcode == 0x07))
+        return fast_call(t, k, i->opcode == 0x07);
     if (is_swapgs(t, x))
         return swapgs(t);
     return system_is_ac(x) && set_ac(t, k, is_0f01(x, 0xcb));

@@ -130,6 +130,11 @@ bool tmpl_stack(Tr *t, unsigned k);
 bool tmpl_branch(Tr *t, unsigned k);
 bool tmpl_string(Tr *t, unsigned k);
 bool tmpl_system(Tr *t, unsigned k);
+bool tmpl_regs(Tr *t, unsigned k);
+bool regs_keep_flags(const TInsn *x);           /* the same for instructions of tmpl_regs */
+bool regs_go_on(const Tr *t, const TInsn *x);
+/* BT, BTS, BTR, BTC with the bit number in a register. */
+static inline bool is_bit_string(const X86Insn *i) { return i->map == MAP_0F && (i->opcode & 0xe7) == 0xa3; }
 /* Classes that end a block. A port access may change the memory map: the new one holds for the next instruction. */
 enum { CL_STOP = CL_END | CL_IO };
 bool system_goes_on(const Tr *t, const TInsn *x);       /* CL_END, but its template continues the block */

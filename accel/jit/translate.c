@@ -170,7 +170,7 @@ static void emit_insn(Tr *t, unsigned k)
     else if (copy_ok(t, x))
         copy_emit(t, k);
     else if (!tmpl_int(t, k) && !tmpl_stack(t, k) && !tmpl_branch(t, k) && !tmpl_system(t, k) &&
-             !tmpl_string(t, k))
+             !tmpl_regs(t, k) && !tmpl_string(t, k))
         tmpl_cbody(t, k);
 }
 
