@@ -61,6 +61,7 @@ typedef struct BlockDriver {
     bool (*amend)(BlockNode *n, GHashTable *opts, bool force, GError **err);
     bool (*make_empty)(BlockNode *n, GError **err);
     bool supports_backing;
+    bool compresses;            /* takes BLOCK_COMPRESSED writes */
     bool own_files;                 /* opens its files itself (descriptor formats) */
 } BlockDriver;
 

@@ -18,7 +18,7 @@ bool block_newfile_open(BlockNewFile *f, const char *path, GError **err)
     *f = (BlockNewFile) { .fd = -1, .made = g_access(path, F_OK) != 0 };
     f->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0644);
     if (f->fd < 0)
-        return err_set_errno(err, errno, "%s: Could not create file", path);
+        return err_set_errno(err, errno, "Could not create '%s'", path);
     unsigned held = 0;
     bool ok = block_lock_add(f->fd, path, &held, BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE,
                              BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE, err);
@@ -123,30 +123,36 @@ const BlockCreateOption *block_create_options(const char *format)
     return d && d->create ? d->create_options : NULL;
 }
 
+static bool options_known(const BlockDriver *d, GHashTable *opts, GError **err)
+{
+    GHashTableIter it;
+    gpointer k, v;
+
+    g_hash_table_iter_init(&it, opts);
+    while (g_hash_table_iter_next(&it, &k, &v)) {
+        const BlockCreateOption *o = d->create_options;
+        while (o->name && strcmp(o->name, k))
+            o++;
+        if (!o->name && (g_str_equal(k, "backing_file") || g_str_equal(k, "backing_fmt")))
+            return err_set(err, "Backing file not supported for file format '%s'", d->name);
+        if (!o->name)
+            return err_set(err, "Invalid parameter '%s'", (char *)k);
+    }
+    return true;
+}
+
 bool block_create(BlockGraph *g, const char *filename, const char *format, GHashTable *opts, char **shown,
                   GError **err)
 {
     const BlockDriver *d = block_driver_find(format);
     g_autoptr(GHashTable) mine = block_opts_copy(opts);
     g_autoptr(GString) text = g_string_new(NULL);
-    GHashTableIter it;
-    gpointer k, v;
 
     if (!d)
         return err_set_code(err, ERR_NOT_FOUND, "Unknown file format '%s'", format);
     if (!d->create)
         return err_set_code(err, ERR_UNSUPPORTED, "Format driver '%s' does not support image creation", format);
-    g_hash_table_iter_init(&it, mine);
-    while (g_hash_table_iter_next(&it, &k, &v)) {
-        const BlockCreateOption *o = d->create_options;
-        while (o->name && strcmp(o->name, k))
-            o++;
-        if (!o->name && (g_str_equal(k, "backing_file") || g_str_equal(k, "backing_fmt")))
-            return err_set(err, "Backing file not supported for file format '%s'", format);
-        if (!o->name)
-            return err_set(err, "Invalid parameter '%s'", (char *)k);
-    }
-    if (!d->create(g, filename, mine, text, err))
+    if (!options_known(d, mine, err) || !d->create(g, filename, mine, text, err))
         return false;
     if (shown)
         *shown = g_strdup(text->str);
@@ -162,7 +168,9 @@ bool block_measure(const char *format, GHashTable *opts, BlockNode *src, BlockMe
     if (!d)
         return err_set_code(err, ERR_NOT_FOUND, "Unknown file format '%s'", format);
     if (!d->measure)
-        return err_set_code(err, ERR_UNSUPPORTED, "Format driver '%s' does not support measurement", format);
+        return err_set_code(err, ERR_UNSUPPORTED, "Block driver '%s' does not support size measurement", format);
+    if (!options_known(d, mine, err))
+        return false;
     if (src)
         size = block_node_size(src);
     else if (!block_create_size(mine, &size, err))

@@ -184,6 +184,7 @@ BlockNode *block_node_backing(const BlockNode *n) { return n->backing; }
 BlockNode *block_node_file(const BlockNode *n) { return n->file; }
 uint32_t block_node_cluster_size(const BlockNode *n) { return n->cluster_size; }
 bool block_node_needs_compressed(const BlockNode *n) { return n->needs_compressed; }
+bool block_node_can_compress(const BlockNode *n) { return n->drv->compresses && n->cluster_size; }
 
 BlockNode *block_node_find(BlockGraph *g, const char *name)
 {
@@ -561,6 +562,8 @@ static BlockNode *open_format(BlockGraph *g, const BlockDriver *drv, BlockNode *
         unshared = BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE;
         if (!block_file_claim(file, used, unshared, err))
             goto fail_unopened;
+    } else if ((flags & BLOCK_NO_SHARE) && !block_file_claim(file, 0, BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE, err)) {
+        goto fail_unopened;
     }
     if (drv->open && !drv->open(n, opts, flags, err))
         goto fail_unopened;

@@ -23,6 +23,7 @@ enum {
     BLOCK_RESIZE = 1 << 10,
     BLOCK_COPY_ON_READ = 1 << 11,
     BLOCK_WRITETHROUGH = 1 << 12,   /* each write is durable when it completes */
+    BLOCK_NO_SHARE = 1 << 13,       /* nobody may write meanwhile, to a raw file either */
 };
 /* filename may be NULL when opts say it all; opts may be NULL. Unknown options are errors. */
 BlockNode *block_open(BlockGraph *g, const char *filename, GHashTable *opts, unsigned flags, GError **err);
@@ -42,6 +43,7 @@ BlockNode *block_node_backing(const BlockNode *n);      /* borrowed or NULL */
 BlockNode *block_node_file(const BlockNode *n);
 uint32_t block_node_cluster_size(const BlockNode *n);   /* 0: none */
 bool block_node_needs_compressed(const BlockNode *n);   /* takes only whole compressed clusters, in order */
+bool block_node_can_compress(const BlockNode *n);
 
 /* ---- data ---- */
 enum { BLOCK_FUA = 1 << 0, BLOCK_MAY_UNMAP = 1 << 1, BLOCK_COMPRESSED = 1 << 2,

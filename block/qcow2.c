@@ -613,5 +613,5 @@ const BlockDriver block_drv_qcow2 = {
     .measure = qcow2_measure, .snap_list = qcow2_snap_list, .snap_create = qcow2_snap_create,
     .snap_apply = qcow2_snap_apply, .snap_delete = qcow2_snap_delete, .snap_load = qcow2_snap_load,
     .change_backing = qcow2_change_backing, .amend = qcow2_amend, .make_empty = qcow2_make_empty,
-    .supports_backing = true,
+    .supports_backing = true, .compresses = true,
 };

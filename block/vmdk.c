@@ -577,5 +577,5 @@ static bool vmdk_check(BlockNode *n, unsigned fix, BlockCheck *res, GError **err
 const BlockDriver block_drv_vmdk = {
     .name = "vmdk", .kind = DRV_FORMAT, .probe = vmdk_probe, .open = vmdk_open, .close = vmdk_close, .read = vmdk_read,
     .write = vmdk_write, .write_zeroes = vmdk_zeroes, .flush = vmdk_flush, .status = vmdk_status, .info = vmdk_info,
-    .check = vmdk_check, .create_options = vmdk_create_options, .create = vmdk_create, .supports_backing = true,
+    .check = vmdk_check, .create_options = vmdk_create_options, .create = vmdk_create, .supports_backing = true, .compresses = true,
 };

@@ -12,11 +12,11 @@
 typedef struct Verb { const char *name; int (*fn)(Img *, int, char **); const char *usage; } Verb;
 
 static const Verb verbs[] = {
-    { "amend", img_amend, "[-f fmt] [-t cache] [-p] [-q] [--force] -o options filename" },
-    { "bench", img_bench, "[-c count] [-d depth] [-f fmt] [--flush-interval=n] [-i aio] [-n] [--no-drain] [-o offset] "
+    { "amend", img_amend, "[--image-opts] [-f fmt] [-t cache] [-p] [-q] [--force] -o options filename" },
+    { "bench", img_bench, "[--image-opts] [-c count] [-d depth] [-f fmt] [--flush-interval=n] [-i aio] [-n] [--no-drain] [-o offset] "
       "[--pattern=n] [-q] [-s buffer_size] [-S step_size] [-t cache] [-w] [-U] filename" },
     { "check", img_check, "[--object objectdef] [--image-opts] [-q] [-f fmt] [--output=human|json] [-r leaks|all] [-T src_cache] [-U] filename" },
-    { "commit", img_commit, "[-q] [-f fmt] [-t cache] [-b base] [-r rate_limit] [-d] [-p] filename" },
+    { "commit", img_commit, "[--image-opts] [-q] [-f fmt] [-t cache] [-b base] [-r rate_limit] [-d] [-p] filename" },
     { "compare", img_compare, "[--image-opts] [-f fmt] [-F fmt] [-T src_cache] [-p] [-q] [-s] [-U] filename1 filename2" },
     { "convert", img_convert, "[--image-opts] [--target-image-opts] [--target-is-zero] [--bitmaps] [--salvage] [-U] [-C] [-c] [-p] [-q] [-n] "
       "[-f fmt] [-t cache] [-T src_cache] [-O output_fmt] [-B backing_file [-F backing_fmt]] [-o options] [-l snapshot_param] "
@@ -26,8 +26,8 @@ static const Verb verbs[] = {
     { "info", img_info, "[--image-opts] [-f fmt] [--output=human|json] [--backing-chain] [-U] filename" },
     { "map", img_map, "[--image-opts] [-f fmt] [--start-offset=offset] [--max-length=len] [--output=human|json] [-U] filename" },
     { "measure", img_measure, "[--output=human|json] [-O output_fmt] [-o options] [--size N | [--image-opts] [-f fmt] [-l snapshot_param] filename]" },
-    { "rebase", img_rebase, "[-q] [-f fmt] [-t cache] [-T src_cache] [-p] [-u] -b backing_file [-F backing_fmt] filename" },
-    { "resize", img_resize, "[-f fmt] [--preallocation=mode] [-q] [--shrink] filename [+ | -]size" },
+    { "rebase", img_rebase, "[--image-opts] [-q] [-f fmt] [-t cache] [-T src_cache] [-p] [-u] -b backing_file [-F backing_fmt] filename" },
+    { "resize", img_resize, "[--image-opts] [-f fmt] [--preallocation=mode] [-q] [--shrink] filename [+ | -]size" },
     { "snapshot", img_snapshot, "[--image-opts] [-U] [-q] [-l | -a snapshot | -c snapshot | -d snapshot] filename" },
 };
 
@@ -70,9 +70,14 @@ static const struct option long_options[] = {
     { "progress", required_argument, NULL, OPT_PROGRESS }, { "hash", required_argument, NULL, OPT_HASH },
     { "skip-broken-bitmaps", no_argument, NULL, OPT_SKIP_BROKEN }, { NULL } };
 
-/* An option all verbs share; -1: go on. */
-static int common_option(Img *m, int c)
+/* What only some verbs take is in their usage text. */
+static bool takes(const Img *m, const char *option) { return strstr(m->usage, option) != NULL; }
+
+/* An option all verbs share; -1: go on. word: as it was written. */
+static int common_option(Img *m, int c, const char *word)
 {
+    if ((c == OPT_OUTPUT && !takes(m, "--output")) || (c == OPT_IMAGE_OPTS && !takes(m, "--image-opts")))
+        c = '?';
     switch (c) {
     case 'q': m->quiet = true; return -1;
     case 'U': m->force_share = true; return -1;
@@ -90,13 +95,8 @@ static int common_option(Img *m, int c)
     case 'h':
         printf("usage: %s %s %s\n", m->prog, m->verb, m->usage);
         return 0;
-    case '?':
-    case ':': return img_bad_usage(m);
-    default:
-        for (const struct option *o = long_options; o->name; o++)
-            if (o->val == c)
-                fprintf(stderr, "%s: '%s' does not take --%s\n", m->prog, m->verb, o->name);
-        return img_bad_usage(m);
+    case ':': return img_fail(m, "missing argument for option '%s'", word), img_bad_usage(m);
+    default: return img_fail(m, "unrecognized option '%s'", word), img_bad_usage(m);
     }
 }
 
@@ -138,18 +138,17 @@ static int take_option(Img *m, const ImgOpt *o)
 
 int img_options(Img *m, int argc, char **argv, const ImgOpt *table, unsigned count)
 {
-    g_autoptr(GString) letters = g_string_new("hqU");
+    g_autoptr(GString) letters = g_string_new(":hqU");
     int c, code = -1;
 
     for (unsigned i = 0; i < count; i++)
         if (table[i].c < 256)
             g_string_append_printf(letters, "%c%s", table[i].c, table[i].kind == IMG_FLAG ? "" : ":");
-    argv[0] = (char *)m->prog;          /* the name getopt puts before its messages */
     while (code < 0 && (c = getopt_long(argc, argv, letters->str, long_options, NULL)) != -1) {
         unsigned i = 0;
         while (i < count && table[i].c != c)
             i++;
-        code = i < count ? take_option(m, &table[i]) : common_option(m, c);
+        code = i < count ? take_option(m, &table[i]) : common_option(m, c, argv[optind - 1]);
     }
     if (m->quiet)
         m->progress = false;
@@ -159,6 +158,7 @@ int img_options(Img *m, int argc, char **argv, const ImgOpt *table, unsigned cou
 BlockNode *img_open(Img *m, const char *name, const char *fmt, const char *cache, unsigned flags)
 {
     g_autoptr(GHashTable) opts = block_opts_new();
+    const char *given = name;
     GError *err = NULL;
     BlockNode *n;
     bool wce;
@@ -179,6 +179,8 @@ BlockNode *img_open(Img *m, const char *name, const char *fmt, const char *cache
         block_opts_set(opts, "driver", fmt);
     }
     n = opts ? block_open(m->g, name, opts, flags, &err) : NULL;
+    if (!n && !g_str_has_prefix(err->message, "Could not open"))
+        err_prefix(&err, "Could not open '%s'", given);
     if (!n)
         img_error(m, err);
     return n;
@@ -190,7 +192,7 @@ int img_print_create_help(Img *m, const char *fmt)
 
     if (!o)
         return img_fail(m, "Format driver '%s' does not support image creation", fmt);
-    printf("Supported options:\n");
+    printf("Supported %s options:\n", fmt);
     for (; o->name; o++)
         printf("  %s=<%s>%*s - %s\n", o->name, strstr(o->name, "size") ? "size" : "str",
                MAX(0, 16 - (int)strlen(o->name)), "", o->help);
@@ -311,5 +313,5 @@ int img_main(int argc, char **argv)
     img_fail(&m, "Command not found: %s", argv[1]);
     if (near)
         fprintf(stderr, "Did you mean '%s'?\n", near);
-    return 1;
+    return img_bad_usage(&m);
 }

@@ -263,6 +263,7 @@ static int rebase_run(Img *m, BlockNode *n, const char *filename, const char *ba
         BlockNode *nb = NULL;
         if (*base) {
             g_autofree char *path = block_resolve_name(filename, base);
+            m->image_opts = false;
             nb = img_open(m, path, base_fmt, NULL, 0);
             if (!nb)
                 return 1;
@@ -301,7 +302,7 @@ int img_rebase(Img *m, int argc, char **argv)
     if (optind != argc - 1)
         return img_fail(m, "Expecting one image file name"), img_bad_usage(m);
     if (!base)
-        return img_fail(m, "Use backing file (-b) option to rebase image");
+        return img_fail(m, "Must specify backing file (-b) or use unsafe mode (-u)"), img_bad_usage(m);
     BlockNode *n = img_open(m, argv[optind], fmt, cache, BLOCK_RDWR | (unsafe ? BLOCK_NO_BACKING : 0));
     if (!n)
         return 1;
@@ -331,6 +332,7 @@ static BlockNode *open_layers(Img *m, const char *filename, const char *fmt, con
         BlockInfo info;
         if (!n)
             break;
+        m->image_opts = false;          /* the layers below are names */
         if (last)
             block_set_backing(last, n);
         if (depth)

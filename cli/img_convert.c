@@ -248,6 +248,19 @@ typedef struct Args {
     GHashTable *opts;
 } Args;
 
+/* Options that do not go together: the words other tools use, or NULL. */
+static const char *odd_pair(const Args *a, bool copy_range, bool create_opts)
+{
+    return copy_range && a->compress ? "Cannot enable copy offloading when -c is used" :
+           copy_range && a->sparse != UINT64_MAX ? "Cannot enable copy offloading when -S is used" :
+           copy_range && a->salvage ? "Cannot use copy offloading in salvaging mode" :
+           a->target_opts && !a->no_create ? "--target-image-opts requires use of -n flag" :
+           a->is_zero && !a->no_create ? "--target-is-zero requires use of -n flag" :
+           a->no_create && create_opts ? "-o has no effect when skipping image creation" :
+           a->backing && !a->backing_fmt && !block_opts_get(a->opts, "backing_fmt") ?
+               "Use of backing file requires explicit backing format" : NULL;
+}
+
 static int parse_args(Img *m, Args *a, int argc, char **argv)
 {
     ImgCreateOpts create = { .opts = a->opts };
@@ -268,6 +281,9 @@ static int parse_args(Img *m, Args *a, int argc, char **argv)
         return img_print_create_help(m, a->out_fmt ? a->out_fmt : "raw");
     if (bitmaps)
         return img_fail(m, "persistent bitmaps are not supported");
+    const char *odd = odd_pair(a, copy_range, create.any);
+    if (odd)
+        return img_fail(m, "%s", odd);
     if (a->sparse != UINT64_MAX && a->sparse % 512)
         return img_fail(m, "Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to 2147483136. Select 0 to disable sparse detection (fully allocates output).");
     if (a->threads != UINT64_MAX && (a->threads < 1 || a->threads > MAX_THREADS))
@@ -287,7 +303,7 @@ static int open_sources(Convert *cv, Args *a, char **names, int count)
         g_autofree char *staged = NULL;
         if (!cv->m->image_opts && img_stage_source(cv->m, names[i], names[count], &staged))
             return 1;
-        BlockNode *n = img_open(cv->m, staged ? staged : names[i], a->fmt, a->src_cache, 0);
+        BlockNode *n = img_open(cv->m, staged ? staged : names[i], a->fmt, a->src_cache, BLOCK_NO_SHARE);
         if (!n)
             return 1;
         cv->src[i] = (Source) { n, cv->total, 0 };
@@ -332,10 +348,6 @@ static BlockNode *create_target(Convert *cv, Args *a, const char *dst, char **pa
         block_opts_set(a->opts, "backing_file", a->backing);
     if (a->backing_fmt)
         block_opts_set(a->opts, "backing_fmt", a->backing_fmt);
-    if (a->backing && !a->backing_fmt && !block_opts_get(a->opts, "backing_fmt")) {
-        img_fail(cv->m, "backing format (-F) must be given with -B");
-        return NULL;
-    }
     *part = single_file_format(a->out_fmt, a->opts) ? part_name(dst) : NULL;
     if (*part && stat(dst, &st) == 0) {         /* somebody may be using what we would replace */
         BlockNode *old = img_open(cv->m, dst, "raw", NULL, BLOCK_RDWR);
@@ -431,7 +443,7 @@ static int set_up_copy(Convert *cv, Args *a)
         cv->threads = 1;
     if (block_node_size(cv->dst) < cv->total)
         return img_fail(cv->m, "output file is smaller than input file");
-    if (cv->compress && !cluster)
+    if (cv->compress && !block_node_can_compress(cv->dst))
         return img_fail(cv->m, "Compression not supported for this file format");
     cv->unit = MAX(MAX(a->sparse, 512), cv->compress ? cluster : MIN(cluster, 65536));
     if (cv->compress)
@@ -492,7 +504,7 @@ static int convert_run(Convert *cv, Args *a, char **names, int count)
 int img_convert(Img *m, int argc, char **argv)
 {
     g_autoptr(GHashTable) opts = block_opts_new();
-    Args a = { .opts = opts, .sparse = 4096, .threads = UINT64_MAX };
+    Args a = { .opts = opts, .sparse = UINT64_MAX, .threads = UINT64_MAX };
     Convert cv = { .m = m, .json_fd = -1 };
     int code = parse_args(m, &a, argc, argv);
 
@@ -500,6 +512,8 @@ int img_convert(Img *m, int argc, char **argv)
         return code;
     if (!a.out_fmt)
         a.out_fmt = "raw";
+    if (a.sparse == UINT64_MAX)
+        a.sparse = 4096;
     if (m->quiet)
         m->progress = false;
     if (a.progress && g_str_has_prefix(a.progress, "json"))

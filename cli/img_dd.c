@@ -65,7 +65,7 @@ int img_dd(Img *m, int argc, char **argv)
         if (dd_arg(m, &d, argv[optind]))
             return 1;
     if (!d.in || !d.out)
-        return img_fail(m, "Must specify both input and output file names");
+        return img_fail(m, "Must specify both input and output files");
     BlockNode *in = img_open(m, d.in, fmt, NULL, 0), *out = NULL;
     if (!in)
         return 1;
@@ -190,6 +190,10 @@ int img_bench(Img *m, int argc, char **argv)
                         "buffer size: it must be positive and less than 1 GiB");
     if (direct)
         cache = "none";
+    if (!b.write && b.flush_every)
+        return img_fail(m, "--flush-interval is only available in write tests");
+    if (b.flush_every && b.flush_every < depth)
+        return img_fail(m, "Flush interval can't be smaller than depth");
     if (optind != argc - 1)
         return img_fail(m, "Expecting one image file name"), img_bad_usage(m);
     b.step = b.step ? b.step : b.bytes;

@@ -290,7 +290,7 @@ int img_check(Img *m, int argc, char **argv)
         fix = g_str_equal(repair, "leaks") ? BLOCK_FIX_LEAKS :
               g_str_equal(repair, "all") ? BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS : 0;
     if (repair && !fix)
-        return img_fail(m, "-r option must be used with leaks or all as argument.");
+        return img_fail(m, "Unknown option value for -r (expecting 'leaks' or 'all'): %s", repair), img_bad_usage(m);
     if (optind != argc - 1)
         return img_fail(m, "Expecting one image file name"), img_bad_usage(m);
     BlockNode *n = img_open(m, argv[optind], fmt, cache, (fix ? BLOCK_RDWR | BLOCK_UNMAP : 0) | BLOCK_CHECK | BLOCK_NO_BACKING);
@@ -424,6 +424,8 @@ int img_measure(Img *m, int argc, char **argv)
         return code;
     if (create.help)
         return img_print_create_help(m, out);
+    if (argc - optind > 1)
+        return img_fail(m, "At most one filename argument is allowed.");
     if (!size == (optind == argc))
         return img_fail(m, size ? "--size N cannot be used together with a filename." :
                         "Either --size N or one filename must be specified.");
@@ -567,9 +569,9 @@ int img_compare(Img *m, int argc, char **argv)
 
     code = img_options(m, argc, argv, table, ARRAY_LEN(table));
     if (code >= 0)
-        return code ? 2 : 0;
+        return code;
     if (optind != argc - 2)
-        return img_fail(m, "Expecting two image file names"), img_bad_usage(m), 2;
+        return img_fail(m, "Expecting two image file names"), img_bad_usage(m);
     BlockNode *a = img_open(m, argv[optind], f1, cache, 0), *b = a ? img_open(m, argv[optind + 1], f2, cache, 0) : NULL;
     code = b ? compare_nodes(m, a, b, strict) : 2;
     if (b)

@@ -80,6 +80,45 @@ for a in "-O qcow2 --size 10G" "-O qcow2 -o cluster_size=512 --size 1G" "-O raw 
     same "measure $a" a.txt b.txt
 done
 
+# what the tools refuse: the same exit code, the same first line, no file left behind
+ln -sf "$QUERN" qemu-img
+while read -r args; do
+    # shellcheck disable=SC2086
+    rm -f out.x; qemu-img $args >/dev/null 2>a.txt; echo "exit $?" >>a.txt
+    # shellcheck disable=SC2086
+    rm -f out.x; ./qemu-img $args >/dev/null 2>b.txt; echo "exit $?" >>b.txt
+    [ -e out.x ] && echo "out.x was left" >>b.txt
+    same "refused: $args" a.txt b.txt
+done <<'REFUSED'
+compare
+compare src.raw
+compare -Z src.raw src.raw
+compare --output=json src.raw src.raw
+compare src.raw src.raw src.raw
+info -Z src.raw
+info -f foo src.raw
+info -f
+check -r some base.qcow2
+measure base.qcow2 src.raw
+convert -Z src.raw out.x
+convert -c -O vdi src.raw out.x
+convert -C -S 4k src.raw out.x
+convert -C -c -O qcow2 src.raw out.x
+convert -C --salvage src.raw out.x
+convert -n -o size=1M src.raw src.raw
+convert --target-is-zero src.raw out.x
+convert --target-image-opts src.raw driver=raw,file.filename=out.x
+convert -B base.qcow2 -O qcow2 src.raw out.x
+convert -n src.raw src.raw
+convert -O qcow2 src.raw nodir/out.x
+rebase base.qcow2
+resize -f foo base.qcow2 1M
+dd if=src.raw
+bench --flush-interval=2 src.raw
+bench -w -d 4 --flush-interval=2 src.raw
+REFUSED
+rm -f qemu-img
+
 # exit codes of check: 0, 2, 3, 63; repair
 cp base.qcow2 c.qcow2; printf '\0\0' | dd of=c.qcow2 bs=1 seek=$((131072 + 14)) conv=notrunc 2>/dev/null
 $Q check -q c.qcow2 2>/dev/null; [ $? = 2 ] && ok "check: exit 2 on corruption" || nok "check: exit 2"
