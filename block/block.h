@@ -41,7 +41,7 @@ typedef void BlockErrorHook(void *opaque, const BlockErrorInfo *info);
 void block_graph_set_error_hook(BlockGraph *g, BlockErrorHook *fn, void *opaque);
 /* The machine runs again: requests held back by werror=stop are issued again, in order. */
 void block_graph_resume(BlockGraph *g);
-/* The guest opened or closed the tray of a removable drive (event DEVICE_TRAY_MOVED). */
+/* The tray of a drive was opened or closed, by the guest or with a change of medium (event DEVICE_TRAY_MOVED). Machine lock held. */
 typedef void BlockTrayHook(void *opaque, BlockDev *dev, bool open);
 void block_graph_set_tray_hook(BlockGraph *g, BlockTrayHook *fn, void *opaque);
 /* Waits for every request of every drive, and flushes every drive. 0 or -errno of the first failure. */
@@ -140,8 +140,6 @@ bool block_dev_read_only(const BlockDev *dev);
 uint64_t block_dev_size(const BlockDev *dev);           /* bytes; 0 without medium */
 /* The device's wish for the image lock: share-rw=on lets other writers in. Call before attach. */
 bool block_dev_set_share_rw(BlockDev *dev, bool share, GError **err) MUST_CHECK;
-/* Best I/O geometry of the host file: logical (512 or O_DIRECT's) and physical block size. */
-void block_dev_block_sizes(const BlockDev *dev, uint32_t *logical, uint32_t *physical);
 bool block_dev_can_discard(const BlockDev *dev);
 
 /* Write cache as the guest sees it. Off: each write is durable before it completes. */
@@ -170,8 +168,6 @@ BlockReq *block_dev_flush(BlockDev *dev, BlockDone *done, void *opaque);
 BlockReq *block_dev_discard(BlockDev *dev, uint64_t offset, uint64_t bytes, BlockDone *done, void *opaque);
 BlockReq *block_dev_write_zeroes(BlockDev *dev, uint64_t offset, uint64_t bytes, unsigned flags,
                                  BlockDone *done, void *opaque);
-/* Asks for an early end: done still comes exactly once, with -ECANCELED if nothing was done. */
-void block_dev_cancel(BlockDev *dev, BlockReq *req);
 /* Runs the callbacks of all requests of dev; held-back ones stay held. */
 void block_dev_drain(BlockDev *dev);
 /* Cancels what can be cancelled (also held-back requests) and drains: for reset and unplug. */
@@ -185,10 +181,12 @@ int block_dev_flush_sync(BlockDev *dev);
 
 /* ---- media change (monitor: change, eject, blockdev-*-medium) ---- */
 bool block_dev_change_medium(BlockDev *dev, const char *filename, const char *format, GError **err);
-bool block_dev_insert_node(BlockDev *dev, const char *node_name, GError **err);
 bool block_dev_eject(BlockDev *dev, bool force, GError **err);      /* removes the medium */
 /* The guest opened or closed the tray (START STOP UNIT): the medium stays, the tray hook is told. */
 void block_dev_guest_tray(BlockDev *dev, bool open);
+/* What the device says of its tray; false where there is none. */
+bool block_dev_tray_open(const BlockDev *dev);
+bool block_dev_locked(const BlockDev *dev);
 
 /* ---- statistics ---- */
 typedef struct BlockStats {

@@ -286,15 +286,6 @@ BlockReq *block_dev_write_zeroes(BlockDev *dev, uint64_t off, uint64_t bytes, un
     return submit(dev, REQ_ZERO, off, bytes, NULL, 0, flags, done, opaque);
 }
 
-void block_dev_cancel(BlockDev *dev, BlockReq *r)
-{
-    g_atomic_int_set(&r->cancelled, 1);
-    if (g_queue_remove(&dev->parked, r) || g_queue_remove(&dev->held, r)) {
-        dev->active++;
-        block_req_done(r, -ECANCELED);
-    }
-}
-
 static void drain(BlockDev *dev)
 {
     BlockDevs *ds = dev->devs;
@@ -380,15 +371,6 @@ bool block_dev_can_discard(const BlockDev *dev)
     return dev->node && !dev->node->read_only && (dev->node->flags & BLOCK_UNMAP);
 }
 
-void block_dev_block_sizes(const BlockDev *dev, uint32_t *logical, uint32_t *physical)
-{
-    const BlockNode *n = dev->node;
-
-    while (n && n->file)
-        n = n->file;
-    *logical = *physical = n ? MAX(n->align, 512) : 512;
-}
-
 void block_dev_set_error_policy(BlockDev *dev, BlockErrPolicy rerror, BlockErrPolicy werror)
 {
     if (rerror != BLOCK_ERR_AUTO)
@@ -426,6 +408,22 @@ void block_dev_detach(BlockDev *dev)
 }
 
 /* ---- media ---- */
+static void tell_tray(BlockDev *dev, bool open)
+{
+    BlockDevs *ds = dev->devs->main;
+
+    if (ds->tray_hook)
+        ds->tray_hook(ds->tray_opaque, dev, open);
+}
+
+static bool has_tray(const BlockDev *dev) { return dev->ops && dev->ops->tray_open; }
+bool block_dev_tray_open(const BlockDev *dev) { return has_tray(dev) && dev->ops->tray_open(dev->ops_opaque); }
+
+bool block_dev_locked(const BlockDev *dev)
+{
+    return dev->ops && dev->ops->medium_locked && dev->ops->medium_locked(dev->ops_opaque);
+}
+
 static void swap_medium(BlockDev *dev, BlockNode *node)
 {
     BlockNode *old = dev->node;
@@ -436,15 +434,17 @@ static void swap_medium(BlockDev *dev, BlockNode *node)
     block_dev_drain(dev);
     dev->node = node;
     block_node_unref(old);
+    if (old && has_tray(dev))
+        tell_tray(dev, true);
     if (node && dev->ops && dev->ops->media_changed)
         dev->ops->media_changed(dev->ops_opaque, true);
+    if (node && has_tray(dev))
+        tell_tray(dev, false);
 }
 
 static bool tray_free(BlockDev *dev, bool force, GError **err)
 {
-    if (!dev->ops || !dev->ops->medium_locked || !dev->ops->medium_locked(dev->ops_opaque) || force)
-        return true;
-    if (dev->ops->tray_open && dev->ops->tray_open(dev->ops_opaque))
+    if (force || !block_dev_locked(dev) || block_dev_tray_open(dev))
         return true;
     if (dev->ops->eject_request)
         dev->ops->eject_request(dev->ops_opaque, false);
@@ -475,18 +475,6 @@ bool block_dev_change_medium(BlockDev *dev, const char *filename, const char *fo
     return true;
 }
 
-bool block_dev_insert_node(BlockDev *dev, const char *name, GError **err)
-{
-    BlockNode *n = block_node_find(dev->graph, name);
-
-    if (!n)
-        return err_set_code(err, ERR_NOT_FOUND, "Node '%s' not found", name);
-    if (dev->node)
-        return err_set(err, "There already is a medium in device '%s'", dev->name);
-    swap_medium(dev, block_node_ref(n));
-    return true;
-}
-
 bool block_dev_eject(BlockDev *dev, bool force, GError **err)
 {
     if (dev->attached && dev->ops && !dev->ops->media_changed)
@@ -500,8 +488,7 @@ bool block_dev_eject(BlockDev *dev, bool force, GError **err)
 void block_dev_guest_tray(BlockDev *dev, bool open)
 {
     trace(block_dev_tray, "%s open=%d", dev->name, open);
-    if (dev->devs->main->tray_hook)
-        dev->devs->main->tray_hook(dev->devs->main->tray_opaque, dev, open);
+    tell_tray(dev, open);
 }
 
 /* ---- all drives ---- */

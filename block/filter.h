@@ -31,7 +31,6 @@ typedef struct RecordEntry {
 } RecordEntry;
 /* Borrowed array of RecordEntry *; do not use while requests run. */
 GPtrArray *block_record_log(BlockNode *n);
-void block_record_clear(BlockNode *n);
 /* Adds a mark of the caller's own (op FILTER_READ, off = value). */
 void block_record_mark(BlockNode *n, uint64_t value);
 

@@ -213,7 +213,6 @@ static bool record_truncate(BlockNode *n, uint64_t size, const char *prealloc, G
 }
 
 GPtrArray *block_record_log(BlockNode *n) { return ((Record *)n->priv)->log; }
-void block_record_clear(BlockNode *n) { g_ptr_array_set_size(((Record *)n->priv)->log, 0); }
 void block_record_mark(BlockNode *n, uint64_t value) { note(n, FILTER_READ, value, 0, NULL); }
 
 const BlockDriver block_drv_record = {

@@ -197,23 +197,6 @@ void chr_send_break(ChardevFe *fe)
         fe->chr->cls->send_break(fe->chr);
 }
 
-bool chr_is_open(const ChardevFe *fe)
-{
-    return fe->chr && fe->chr->open;
-}
-
-void chr_take_focus(ChardevFe *fe)
-{
-    if (fe->chr && fe->chr->mux)
-        mux_focus(fe->chr->mux, fe);
-}
-
-void chr_set_echo(ChardevFe *fe, bool echo)
-{
-    if (fe->chr && fe->chr->cls->set_echo)
-        fe->chr->cls->set_echo(fe->chr, echo);
-}
-
 /* ---- back-end side ---- */
 
 size_t chr_be_room(Chardev *c)

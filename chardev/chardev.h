@@ -54,11 +54,6 @@ void chr_write_all(ChardevFe *fe, const void *buf, size_t len);
 /* The front-end can receive again after can_receive() was smaller than wished. */
 void chr_accept_input(ChardevFe *fe);
 void chr_send_break(ChardevFe *fe);
-bool chr_is_open(const ChardevFe *fe);
-/* On a multiplexed Chardev: give this front-end the input. */
-void chr_take_focus(ChardevFe *fe);
-/* Terminal back-ends: local echo on or off (password prompts). */
-void chr_set_echo(ChardevFe *fe, bool echo);
 
 /* The Chardevs of one machine, by id. */
 typedef struct ChardevHooks {           /* Ctrl-A x and s of a multiplexer; entries may be NULL */

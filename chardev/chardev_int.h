@@ -18,7 +18,6 @@ typedef struct ChardevClass {
     size_t (*write)(Chardev *c, const uint8_t *buf, size_t len);
     void (*accept_input)(Chardev *c);           /* chr_be_room() may have grown */
     void (*send_break)(Chardev *c);
-    void (*set_echo)(Chardev *c, bool echo);
     char *(*describe)(Chardev *c);
 } ChardevClass;
 
@@ -64,7 +63,6 @@ void mux_event(ChardevMux *m, ChrEvent ev);
 void mux_kick(ChardevMux *m);                   /* deliver late events and buffered input */
 void mux_writable(ChardevMux *m);
 size_t mux_write(ChardevMux *m, ChardevFe *fe, const uint8_t *buf, size_t len);
-void mux_focus(ChardevMux *m, ChardevFe *fe);
 const ChardevHooks *chardevs_hooks(const ChardevSet *set);
 uint8_t chardevs_escape(const ChardevSet *set);
 const ChardevConsoleOps *chardevs_consoles(const ChardevSet *set, void **opaque);      /* NULL: none */

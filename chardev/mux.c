@@ -99,11 +99,6 @@ bool mux_in_use(const ChardevMux *m)
     return next_slot(m) >= 0;
 }
 
-void mux_focus(ChardevMux *m, ChardevFe *fe)
-{
-    set_focus(m, fe->mux_slot);
-}
-
 size_t mux_room(ChardevMux *m)
 {
     if (m->chr->interactive)

@@ -19,7 +19,6 @@ typedef struct StdioChr {
     Chardev chr;
     ChrFd fd;
     bool signals;               /* Ctrl-C and friends end quern */
-    bool echo;
 } StdioChr;
 
 static struct {                 /* allow-listed global: the process has one controlling terminal */
@@ -67,8 +66,6 @@ static void apply(StdioChr *s)
     t.c_iflag &= ~(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
     t.c_oflag |= OPOST;
     t.c_lflag &= ~(ECHO | ECHONL | ICANON | IEXTEN);
-    if (s->echo)
-        t.c_lflag |= ECHO;
     if (!s->signals)
         t.c_lflag &= ~ISIG;
     t.c_cflag &= ~(CSIZE | PARENB);
@@ -152,16 +149,8 @@ static void stdio_accept_input(Chardev *c)
     chr_fd_watch_input(&container_of(c, StdioChr, chr)->fd);
 }
 
-static void stdio_set_echo(Chardev *c, bool echo)
-{
-    StdioChr *s = container_of(c, StdioChr, chr);
-
-    s->echo = echo;
-    apply(s);
-}
-
 const ChardevClass chardev_stdio = {
     .name = "stdio", .desc = "the terminal quern runs in (signal=off: Ctrl-C goes to the guest)",
     .size = sizeof(StdioChr), .open = stdio_open, .close = stdio_close, .write = stdio_write,
-    .accept_input = stdio_accept_input, .set_echo = stdio_set_echo,
+    .accept_input = stdio_accept_input,
 };

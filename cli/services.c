@@ -105,6 +105,14 @@ static void block_error(void *opaque, const BlockErrorInfo *info)
         machine_request_stop(m, RUN_IO_ERROR);
 }
 
+static void tray_moved(void *opaque, BlockDev *dev, bool open)
+{
+    g_autofree char *detail = g_strdup_printf("{\"device\": \"%s\", \"id\": \"%s\", \"tray-open\": %s}", block_dev_name(dev),
+                                              block_dev_device_id(dev), open ? "true" : "false");
+
+    machine_emit(opaque, EVENT_DEVICE_TRAY_MOVED, detail);
+}
+
 static void run_state_changed(void *opaque, MachineEvent ev, const char *detail)
 {
     if (ev == EVENT_RESUME)
@@ -295,6 +303,7 @@ bool services_new(Services *s, Cli *cli, Machine *m, GError **err)
     s->block = block_graph_new(NULL);
     ui_set_hooks(s->ui, &uh);
     block_graph_set_error_hook(s->block, block_error, m);
+    block_graph_set_tray_hook(s->block, tray_moved, m);
     machine_listen(m, run_state_changed, s->block);
     backend_register(m, "service", "ui", s->ui);
     backend_register(m, "service", "speed", &s->speed);

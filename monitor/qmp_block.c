@@ -44,9 +44,9 @@ JsonNode *qmp_query_block(Qmp *q, JsonObject *args, GError **err)
         json_object_set_string_member(o, "qdev", block_dev_device_id(d));
         json_object_set_string_member(o, "type", "unknown");
         json_object_set_boolean_member(o, "removable", cd);
-        json_object_set_boolean_member(o, "locked", false);
+        json_object_set_boolean_member(o, "locked", block_dev_locked(d));
         if (cd)
-            json_object_set_boolean_member(o, "tray_open", false);
+            json_object_set_boolean_member(o, "tray_open", block_dev_tray_open(d));
         json_object_set_string_member(o, "io-status", "ok");
         if (n)
             json_object_set_object_member(o, "inserted", describe_medium(d, n));

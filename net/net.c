@@ -206,27 +206,6 @@ bool net_send(NetPort *from, const uint8_t *frame, size_t len)
     return net_send_offload(from, frame, len, &nothing);
 }
 
-bool net_sendv(NetPort *from, const struct iovec *iov, int iovcnt)
-{
-    g_autofree uint8_t *buf = NULL;
-    size_t len = 0, at = 0;
-
-    if (iovcnt == 1)
-        return net_send(from, iov->iov_base, iov->iov_len);
-    for (int i = 0; i < iovcnt; i++)
-        len += iov[i].iov_len;
-    if (len > NET_FRAME_MAX) {
-        from->dropped++;
-        return true;
-    }
-    buf = g_malloc(len);
-    for (int i = 0; i < iovcnt; i++) {
-        memcpy(buf + at, iov[i].iov_base, iov[i].iov_len);
-        at += iov[i].iov_len;
-    }
-    return net_send(from, buf, len);
-}
-
 static gboolean ready_again(gpointer opaque)
 {
     NetPort *p = opaque;
@@ -258,17 +237,3 @@ void net_port_ready(NetPort *p)
     }
 }
 
-bool net_parse_mac(const char *text, uint8_t mac[NET_MAC_LEN], GError **err)
-{
-    unsigned b[NET_MAC_LEN];
-    char end;
-
-    if (sscanf(text, "%2x%*1[:-]%2x%*1[:-]%2x%*1[:-]%2x%*1[:-]%2x%*1[:-]%2x%c",
-               &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &end) != 6)
-        return err_set(err, "'%s' is not a MAC address such as 52:54:00:12:34:56", text);
-    if (b[0] & 1)
-        return err_set(err, "'%s' is a multicast address; the second digit must be even", text);
-    for (int i = 0; i < NET_MAC_LEN; i++)
-        mac[i] = b[i];
-    return true;
-}

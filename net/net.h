@@ -81,7 +81,6 @@ unsigned net_offload_needs(const NetOffload *o);        /* NET_CAN_* bits; UINT_
 static inline bool net_peer_takes(const NetPort *p, const NetOffload *o)
 { return p->peer && !(net_offload_needs(o) & ~p->peer->takes); }
 void net_port_set_takes(NetPort *p, unsigned takes);
-bool net_sendv(NetPort *from, const struct iovec *iov, int iovcnt);
 /* The port can receive again: delivers what is queued, then wakes the peer. */
 void net_port_ready(NetPort *p);
 void net_port_purge(NetPort *p);                /* drops queued frames (device reset) */
@@ -117,8 +116,5 @@ typedef struct NetAnnouncePlan { unsigned initial_ms, max_ms, rounds, step_ms; }
 bool net_announce(NetPort *card, const NetAnnouncePlan *plan);
 void net_announce_stop(NetPort *card);
 void net_dump_frame(NetPort *p, const uint8_t *frame, size_t len);     /* internal to net/ */
-
-/* "52:54:00:12:34:56" -> 6 bytes; multicast and malformed addresses are refused. */
-bool net_parse_mac(const char *text, uint8_t mac[NET_MAC_LEN], GError **err) MUST_CHECK;
 
 #endif

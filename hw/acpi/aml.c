@@ -138,12 +138,6 @@ void aml_int(Aml *a, uint64_t v)
     put(a, v, bytes);
 }
 
-void aml_string(Aml *a, const char *s)
-{
-    aml_op(a, OP_STRING);
-    g_byte_array_append(a, (const uint8_t *)s, strlen(s) + 1);
-}
-
 static unsigned hex_digit(char c)
 {
     return g_ascii_xdigit_value(c) & 15;

@@ -30,7 +30,6 @@ Aml *aml_if_and(const char *name, uint64_t mask);       /* If (And (name, mask))
 void aml_op(Aml *a, uint8_t op);
 void aml_path(Aml *a, const char *name);        /* "\\_SB.PCI0.ISA", "^PRQ0" */
 void aml_int(Aml *a, uint64_t v);
-void aml_string(Aml *a, const char *s);
 void aml_eisa_id(Aml *a, const char *id);       /* "PNP0A03" */
 void aml_name(Aml *a, const char *name);        /* Name (name, ...): the object follows */
 void aml_name_int(Aml *a, const char *name, uint64_t v);

@@ -158,11 +158,6 @@ void i8259_connect(Device *dev, IrqLine out)
     ((I8259 *)dev)->out = out;
 }
 
-bool i8259_pending(Device *dev)
-{
-    return chip_request((I8259 *)dev, MASTER) >= 0;
-}
-
 static void chip_ack(Chip *c, unsigned pin)
 {
     uint8_t bit = 1 << pin;

@@ -12,8 +12,6 @@ IrqLine i8259_input(Device *dev, int n);
 void i8259_connect(Device *dev, IrqLine out);
 /* INTA cycle: the vector of the highest request, or the spurious one. */
 int i8259_ack(Device *dev);
-/* INT pin level now. */
-bool i8259_pending(Device *dev);
 /* "info pic" text; caller frees. */
 char *i8259_describe(Device *dev);
 

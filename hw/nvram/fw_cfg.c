@@ -72,13 +72,6 @@ void fw_cfg_add_int(FwCfg *f, uint16_t key, uint64_t val, unsigned size)
     fw_cfg_add_bytes(f, key, data);
 }
 
-void fw_cfg_add_string(FwCfg *f, uint16_t key, const char *s)
-{
-    g_autoptr(GBytes) data = g_bytes_new(s, strlen(s) + 1);
-
-    fw_cfg_add_bytes(f, key, data);
-}
-
 uint16_t fw_cfg_file_key(const FwCfg *f, const char *name)
 {
     for (unsigned i = 0; i < FW_CFG_FILE_SLOTS && f->name[i]; i++) {

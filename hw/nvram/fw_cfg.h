@@ -26,7 +26,6 @@ FwCfg *fw_cfg_find(Machine *m);
 /* Replace or add an item. Bytes are shared, not copied. */
 void fw_cfg_add_bytes(FwCfg *f, uint16_t key, GBytes *data);
 void fw_cfg_add_int(FwCfg *f, uint16_t key, uint64_t val, unsigned size);      /* little endian */
-void fw_cfg_add_string(FwCfg *f, uint16_t key, const char *s);                 /* with its final zero */
 /* A named file; a second one of the same name replaces the first. False: directory full, name too long. */
 bool fw_cfg_add_file(FwCfg *f, const char *name, GBytes *data, GError **err) MUST_CHECK;
 bool fw_cfg_has_file(const FwCfg *f, const char *name);

@@ -419,11 +419,6 @@ void i8254_connect(Device *dev, IrqLine irq0)
     ((I8254 *)dev)->irq = irq0;
 }
 
-bool i8254_gate(Device *dev, unsigned channel)
-{
-    return ((I8254 *)dev)->ch[channel].gate;    /* only i8254_set_gate changes it */
-}
-
 bool i8254_out(Device *dev, unsigned channel)
 {
     I8254 *s = (I8254 *)dev;

@@ -9,7 +9,6 @@
 /* Output of channel 0; before reset. */
 void i8254_connect(Device *dev, IrqLine irq0);
 void i8254_set_gate(Device *dev, unsigned channel, bool level);
-bool i8254_gate(Device *dev, unsigned channel);
 bool i8254_out(Device *dev, unsigned channel);
 /* Channel 0 drives its line, or not: for a chip inside the engine, which knows no HPET in between. */
 void i8254_set_irq_off(Device *dev, bool off);

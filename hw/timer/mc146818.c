@@ -363,11 +363,6 @@ void mc146818_set_cmos(Device *dev, unsigned index, uint8_t val)
         ((Mc146818 *)dev)->cmos[index] = val;
 }
 
-uint8_t mc146818_get_cmos(Device *dev, unsigned index)
-{
-    return index < RTC_CMOS_SIZE ? ((Mc146818 *)dev)->cmos[index] : 0xff;
-}
-
 static int64_t local_offset(int64_t now)
 {
     time_t t = now / NS_PER_SEC;
