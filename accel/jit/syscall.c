@@ -6,7 +6,7 @@
  * cache, whose targets check that they are meant.
  */
 #include "accel/jit/jit_int.h"
-#include "target/x86/prot_int.h"
+#include "target/x86/regs.h"
 
 enum { CS64 = 0x00af9b00, SS = 0x00cf9300, DPL3 = 3 << 13 };
 /* RFLAGS a process may have at SYSCALL or get by SYSRET here; what else is in RFLAGS needs the C body. */

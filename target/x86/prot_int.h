@@ -99,7 +99,6 @@ bool x86_shutdown(X86Cpu *c);
 
 /* RFLAGS from an image under mask (IRET, POPF, task switch): writes bits of mask, updates the mode word. */
 void x86_flags_load(X86Cpu *c, uint64_t image, uint64_t mask);
-enum { FL_WRITABLE = FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID };
 
 /* IF went from clear to set, or an event may have become deliverable: look before the next block. */
 static inline void x86_attend(X86Cpu *c)

@@ -5,6 +5,8 @@
 #include "target/x86/cpu.h"
 
 #define X86_MXCSR_MASK 0xffffu
+/* The bits of RFLAGS that are not fixed. */
+enum { FL_WRITABLE = FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID };
 
 /* May it be an address in 64-bit mode? */
 static inline bool x86_canonical(uint64_t a) { return (uint64_t)((int64_t)(a << 16) >> 16) == a; }
