@@ -28,17 +28,24 @@ static void plain_lists(OptList *o)
 bool netdev_add(Machine *m, OptList *o, GError **err)
 {
     GPtrArray *ports = machine_service(m, "netports");
-    const char *id = optlist_str(o, "id", NULL);
-    NetPort *p;
+    const char *id = optlist_str(o, "id", NULL), *type = optlist_str(o, "type", "");
+    const char *behind = g_str_equal(type, "hubport") ? optlist_str(o, "netdev", NULL) : NULL;
+    NetPort *p, *other = behind ? backend_find(m, "netdev", behind) : NULL;
 
     if (!id || !*id)
         return err_set(err, "id= is missing: the name a network card uses in netdev=");
     if (backend_find(m, "netdev", id))
         return err_set(err, "there is already a network back-end '%s'", id);
+    if (behind && !other)
+        return err_set_code(err, ERR_NOT_FOUND, "netdev=%s: there is no such network back-end (yet)", behind);
     plain_lists(o);
     p = net_backend_new(o, err);
     if (!p)
         return false;
+    if (other && !net_port_plug(p, other, err)) {
+        net_port_free(p);
+        return false;
+    }
     g_ptr_array_add(ports, p);
     backend_register(m, "netdev", id, p);
     return true;
@@ -92,7 +99,10 @@ void hmp_info_network(Hmp *h, int argc, char **argv)
 
     for (unsigned i = 0; ports && i < ports->len; i++) {
         NetPort *p = g_ptr_array_index(ports, i);
+        guint other;
 
+        if (p->peer && g_ptr_array_find(ports, p->peer, &other) && other > i)
+            continue;           /* a back-end behind a hub: shown with the hub's port */
         if (p->peer) {
             describe_port(h, p->peer, "", 0);
             describe_port(h, p, " \\ ", 0);

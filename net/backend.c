@@ -13,7 +13,7 @@ static const struct {
     { "socket", net_socket_new, "link to another VM: listen=, connect=, mcast=, udp=" },
     { "stream", net_stream_new, "stream socket: server=, addr.type=inet|unix|fd, reconnect= (passt)" },
     { "dgram", net_dgram_new, "datagram socket: local.*, remote.*" },
-    { "hubport", net_hubport_new, "port of a virtual hub: hubid=" },
+    { "hubport", net_hubport_new, "port of a virtual hub: hubid=, netdev= (another back-end behind it)" },
 };
 
 NetPort *net_backend_new(OptList *opts, GError **err)

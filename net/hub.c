@@ -73,6 +73,11 @@ NetPort *net_hubport_new(const char *id, OptList *o, GError **err)
     uint64_t hubid;
     HubPort *p;
 
+    optlist_has(o, "netdev");   /* who plugs it in knows the other back-ends: netdev_add() */
+    if (!optlist_has(o, "hubid")) {
+        err_set(err, "hubport: hubid= is missing: the number of the hub");
+        return NULL;
+    }
     if (!optlist_uint(o, "hubid", 0, 255, &hubid, err) || !optlist_check_unused(o, err))
         return NULL;
     p = g_new0(HubPort, 1);

@@ -186,7 +186,7 @@ static bool tap_open(NetTap *t, const TapOptions *o, GError **err)
 
         close(fd);
         return err_set_errno(err, e, "tap interface %s%s", o->ifname ? o->ifname : "",
-                             e == EPERM ? " (create it first: ip tuntap add NAME mode tap user YOU)" :
+                             e == EPERM ? " (needs CAP_NET_ADMIN, or an interface made for you: sudo ip tuntap add NAME mode tap user YOU)" :
                              e == EINVAL ? " (made with other queues= or vnet_hdr=?)" :
                              e == EBUSY ? " (another program has it open)" : "");
     }

@@ -27,6 +27,8 @@ bool nic_init(Nic *n, Device *dev, const NetPortOps *ops, void *opaque, GError *
     static const uint8_t zero[NET_MAC_LEN];
 
     n->machine = dev->machine;
+    if (n->mac[0] & 1)
+        return err_set(err, "mac=%02x:...: a card cannot have a multicast address; the second digit must be even", n->mac[0]);
     if (!memcmp(n->mac, zero, sizeof zero))
         default_mac(n, dev->machine);
     n->port = net_port_new("nic", dev->id ? dev->id : dev->state_name, ops, opaque);

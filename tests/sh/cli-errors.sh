@@ -24,6 +24,10 @@ check "no trace point matches 'no_such_*'" -trace 'no_such_*'
 check "needs -machine pc" -machine none -kernel x
 check "reset or shutdown" -action reboot=never
 check "one of" -device pvpanic,action=sleep
+check "cannot have a multicast address" -device e1000,mac=01:00:00:00:00:01
+check "hubid= is missing" -netdev hubport,id=h
+check "netdev=u: there is no such network back-end" -netdev hubport,id=h,hubid=1,netdev=u
+check "did you mean 'rate'?" -netdev user,id=u -object filter-throttle,id=t,netdev=u,rat=1M
 check "no longer an option" -soundhw hda
 check "needs an argument" -kernel
 check "not a UUID" -uuid 1234
