@@ -2,7 +2,8 @@
  * clock: the guest's paravirtual clock, and its time stamp counter's frequency.
  *
  * The kernel's clock runs on while the machine stands: it is read at a stop and set back at the
- * start, so that the guest sees no time pass. Linux Documentation/virt/kvm/api.rst 4.29, 4.55.
+ * start, so that the guest sees no time pass. In between it is part of the first processor's state, so
+ * that a saved guest goes on at its own time. Linux Documentation/virt/kvm/api.rst 4.29, 4.55.
  */
 #include "accel/kvm/kvm_int.h"
 
@@ -14,16 +15,19 @@ static void run_state_changed(void *opaque, MachineEvent ev, const char *detail)
 {
     KvmVm *vm = opaque;
 
-    if (ev == EVENT_STOP) {
-        vm->clock = (struct kvm_clock_data) { 0 };
-        vm->clock_valid = kvm_vm_ioctl(vm, KVM_GET_CLOCK, &vm->clock) == 0;
-    } else if (ev == EVENT_RESUME && vm->clock_valid) {
-        struct kvm_clock_data c = { .clock = vm->clock.clock };
+    struct kvm_clock_data c = { 0 };
+    uint64_t *kept;
 
+    if (!vm->machine->vcpus->len)
+        return;
+    kept = &x86_cpu(vm->machine->vcpus->pdata[0])->msr.pv[KVM_PV_CLOCK];
+    if (ev == EVENT_STOP) {
+        *kept = kvm_vm_ioctl(vm, KVM_GET_CLOCK, &c) ? 0 : c.clock;
+    } else if (ev == EVENT_RESUME && *kept) {
+        c.clock = *kept;
         kvm_vm_ioctl(vm, KVM_SET_CLOCK, &c);
         for (unsigned i = 0; i < vm->machine->vcpus->len; i++)          /* a guest's watchdog shall not bark */
             kvm_ioctl(kvm_vcpu(g_ptr_array_index(vm->machine->vcpus, i)), KVM_KVMCLOCK_CTRL, NULL);
-        vm->clock_valid = false;
     }
 }
 

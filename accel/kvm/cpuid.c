@@ -6,6 +6,8 @@
  */
 #include "accel/kvm/kvm_int.h"
 
+#include "util/log.h"
+
 #include <errno.h>
 #include <linux/kvm_para.h>
 
@@ -77,6 +79,39 @@ static void filter(const KvmVm *vm, Entry *e)
     }
     if (e->function == 0xd && e->index == 0 && s)
         e->eax &= s->eax;
+}
+
+/* Where CPUID says each feature. */
+static const struct { const char *name; uint32_t leaf, sub; uint8_t reg, bit; } places[FEAT_COUNT] = {
+#define FEATURE(n, text, l, s, r, b) [FEAT_##n] = { text, l, s, r, b },
+#include "target/x86/features.def"
+#undef FEATURE
+};
+
+static bool offers(const KvmVm *vm, unsigned f)
+{
+    Entry e = { .function = places[f].leaf, .index = places[f].sub };
+
+    *word(&e, places[f].reg) = 1u << places[f].bit;
+    filter(vm, &e);
+    return *word(&e, places[f].reg);
+}
+
+bool kvm_check_model(const KvmVm *vm, const X86Model *m, bool warn, GError **err)
+{
+    g_autoptr(GString) lost = g_string_new(NULL);
+
+    for (unsigned f = 1; f < FEAT_COUNT; f++) {
+        if ((m->asked[f / 64] >> f % 64 & 1) && !offers(vm, f))
+            g_string_append_printf(lost, "%s%s", lost->len ? ", " : "", places[f].name);
+    }
+    if (!lost->len)
+        return true;
+    if (m->enforce)
+        return err_set(err, "-cpu %s: this host's KVM lacks %s", m->name, lost->str);
+    if (warn && !m->unchecked)
+        log_warn("-cpu %s: this host's KVM lacks %s; left out", m->name, lost->str);
+    return true;
 }
 
 static void add(struct kvm_cpuid2 *out, const Entry *e)

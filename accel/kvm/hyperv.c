@@ -51,7 +51,7 @@ static bool has_part(const KvmVm *vm, unsigned n)
            (!parts[n].eax4 || (a && (a->eax & parts[n].eax4)));
 }
 
-bool kvm_hyperv_init(KvmVcpu *k, const X86Model *model, GError **err)
+bool kvm_hyperv_init(KvmVcpu *k, const X86Model *model, bool warn, GError **err)
 {
     KvmVm *vm = k->vm;
     struct kvm_enable_cap synic = { .cap = KVM_CAP_HYPERV_SYNIC2 };
@@ -65,7 +65,8 @@ bool kvm_hyperv_init(KvmVcpu *k, const X86Model *model, GError **err)
             continue;
         if (model->enforce)
             return err_set(err, "-cpu %s: this host's KVM lacks it", parts[n].name);
-        log_warn("-cpu %s: this host's KVM lacks it; left out", parts[n].name);
+        if (warn && !model->unchecked)
+            log_warn("-cpu %s: this host's KVM lacks it; left out", parts[n].name);
     }
     if (!(model->hv >> X86_HV_SYNIC & 1) || !has_part(vm, X86_HV_SYNIC))
         return true;

@@ -24,6 +24,7 @@ typedef struct KvmCaps {        /* what this host's KVM can, asked once (caps.c)
 } KvmCaps;
 
 enum { KVM_MSR_ROWS = 96, KVM_USER_SLOTS = 1024 };
+enum { KVM_PV_CLOCK = 7 };      /* in X86Msrs.pv, of the first processor: the kernel's clock while the machine stands */
 
 typedef struct KvmVm {
     const KvmSys *sys;
@@ -49,9 +50,6 @@ typedef struct KvmVm {
     void (*eoi)(void *opaque, uint8_t vector);
     void *eoi_opaque;
 
-    /* clock.c */
-    struct kvm_clock_data clock;        /* while the machine stands */
-    bool clock_parked, clock_valid;
     bool cpu_pm;                /* idle instructions do not leave the guest */
     uint64_t rescued;           /* instructions KVM refused and soft_step ran */
 
@@ -130,9 +128,11 @@ void kvm_mp_transfer(X86Cpu *c, bool to_kernel);
 /* cpuid.c */
 struct kvm_cpuid2 *kvm_read_cpuid(const KvmSys *sys, int fd, unsigned long request);
 bool kvm_set_cpuid(KvmVm *vm, X86Cpu *c, GError **err);
+/* What was asked for and this host's KVM lacks: false under `enforce`, else a line if warn. */
+bool kvm_check_model(const KvmVm *vm, const X86Model *m, bool warn, GError **err);
 /* hyperv.c: the Hyper-V leaves into out (of room entries); 0 entries: not asked for. */
 void kvm_hyperv_cpuid(KvmVm *vm, X86Cpu *c, struct kvm_cpuid2 *out, unsigned room);
-bool kvm_hyperv_init(KvmVcpu *k, const X86Model *model, GError **err);
+bool kvm_hyperv_init(KvmVcpu *k, const X86Model *model, bool warn, GError **err);
 /* msrs.c: a register the host refuses is done without from then on. */
 void kvm_msrs_init(KvmVm *vm);
 void kvm_msrs_out(X86Cpu *c, bool full);

@@ -86,8 +86,8 @@ static bool set_up_processor(Trial *t, X86Cpu *c, GError **err)
     KvmVm *vm = &t->vm;
 
     c->vcpu.engine = &t->vcpu;
-    if (c->model->hv && vm->caps.hyperv)
-        vm->hv_supported = kvm_read_cpuid(vm->sys, vm->dev, KVM_GET_SUPPORTED_HV_CPUID);
+    if (!kvm_check_model(vm, c->model, false, err) || !kvm_hyperv_init(&t->vcpu, c->model, false, err))
+        return false;
     if (!kvm_set_cpuid(vm, c, err))
         return err_prefix(err, "-cpu %s", c->model->name);
     if (!kvm_tsc_init(&t->vcpu, c, err))

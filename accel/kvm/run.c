@@ -105,6 +105,7 @@ static bool push_pending(X86Cpu *c, struct kvm_run *r, VcpuExit *why)
     if (k->push == PUSH_NONE)
         return true;
     if (!kvm_push_now(c, &err)) {
+        k->pulled = true;       /* what was refused is what the report shall show */
         *why = kvm_stop_report(c, err->message);
         return false;
     }

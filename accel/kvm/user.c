@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 enum { PAGE = 4096, PAGES = 8, ENTRY_PRESENT = 1, ACCESSED = 0x20, TABLE = 3, SLOTS = 512, GIVE_UP = 200 };
 /* Pages of the block, and where they are mapped. */
@@ -110,7 +111,7 @@ bool kvm_user_init(KvmVcpu *k, X86Cpu *c, GError **err)
     build(u);
     if (kvm_ioctl(k, KVM_SET_CPUID2, vm->supported))
         return err_set_errno(err, errno, "KVM refused its own CPU model");
-    c->tsc_offset = 0;          /* user code reads the host's counter on such hosts */
+    c->tsc_offset = 0;          /* user code reads the host's counter on such hosts: quick, see run() */
     return true;
 }
 
@@ -327,6 +328,24 @@ static VcpuExit give_up(X86Cpu *c, KvmUser *u, const char *why)
     return VCPU_EXIT_NONE;
 }
 
+/*
+ * KVM_RUN; 0 or errno. Such hosts run RDTSC of user code as the processor does, with the host's counter. Where the guest's
+ * is another one (its state came from elsewhere), this thread is denied RDTSC meanwhile: together with CR4.TSD that makes
+ * it fault in the guest too, and its body gives the right answer.
+ */
+static int run(const X86Cpu *c, KvmVcpu *k)
+{
+    bool own = c->tsc_offset;
+    int e;
+
+    if (own)
+        prctl(PR_SET_TSC, PR_TSC_SIGSEGV);
+    e = kvm_ioctl(k, KVM_RUN, NULL) < 0 ? errno : 0;
+    if (own)
+        prctl(PR_SET_TSC, PR_TSC_ENABLE);
+    return e;
+}
+
 /* Enters the guest until user code stands still. 0, or errno. */
 static int enter(X86Cpu *c, KvmVcpu *k, struct kvm_regs *r, struct kvm_sregs *s)
 {
@@ -335,7 +354,7 @@ static int enter(X86Cpu *c, KvmVcpu *k, struct kvm_regs *r, struct kvm_sregs *s)
 
         k->run->immediate_exit = 0;
         if (!atomic_load(&c->vcpu.attention) || i)
-            e = kvm_ioctl(k, KVM_RUN, NULL) < 0 ? errno : 0;
+            e = run(c, k);
         else
             k->run->exit_reason = KVM_EXIT_INTR;
         if (e && e != EINTR && e != EAGAIN)

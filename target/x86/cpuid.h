@@ -26,12 +26,14 @@ enum {                          /* Hyper-V enlightenments an engine may offer (X
 typedef struct X86Model {
     char *name;                 /* "max", "qemu64", ... */
     uint64_t feat[(FEAT_COUNT + 63) / 64];      /* bit map by FEAT_*; FEAT_NONE set */
+    uint64_t asked[(FEAT_COUNT + 63) / 64];     /* what the user named, or the model by its name: an engine that lacks it says so */
     char vendor[13];            /* "AuthenticAMD" */
     char brand[49];
     uint16_t family, model, stepping;
     uint8_t phys_bits;
     bool hypervisor_leaf;
     bool enforce;               /* what cannot be had is an error */
+    bool unchecked;             /* check=off: what cannot be had is left out in silence */
     bool pv_hidden;             /* kvm=off: no paravirtual interfaces */
     uint32_t pv_off;            /* KVM feature bits (leaf 0x40000001) not to offer */
     uint32_t hv;                /* 1 << X86_HV_* */
@@ -49,7 +51,7 @@ static inline bool x86_model_has(const X86Model *m, unsigned feat)
 /*
  * The text after -cpu: "NAME[,+feat][,-feat][,feat=on|off][,phys-bits=N][,check][,enforce]...".
  * NULL name (or NULL spec): "max". A feature that quern lacks is left out with a warning, or is an
- * error under `enforce`. Unknown names: an error that suggests the nearest. Free with x86_model_free.
+ * error under `enforce`; what the engine lacks, the engine judges so (`asked`, `enforce`, `unchecked`). Unknown names: an error that suggests the nearest. Free with x86_model_free.
  */
 X86Model *x86_model_parse(const char *spec, GError **err) MUST_CHECK;
 void x86_model_free(X86Model *m);

@@ -309,6 +309,7 @@ static bool set_feature(Parse *p, const char *name, bool on, GError **err)
         return true;
     }
     feat_set(p->m, f, on);
+    p->m->asked[f / 64] |= 1ull << (f % 64);    /* if it stays: x86_model_parse() */
     return true;
 }
 
@@ -399,7 +400,7 @@ static int set_paravirtual(X86Model *m, const char *key, const char *val, GError
 /* Keys that are not features. 1: done, 0: not such a key, -1: error. */
 static int set_other(Parse *p, const char *key, const char *val, GError **err)
 {
-    static const char *const ignored[] = { "check", "migratable", "host-phys-bits", "host-cache-info", "l3-cache", "pmu",
+    static const char *const ignored[] = { "migratable", "host-phys-bits", "host-cache-info", "l3-cache", "pmu",
         "vmware-cpuid-freq", "tcg-cpuid", "lmce", "vmx", "svm", "hle", "rtm" };
     unsigned long n;
     char *end;
@@ -450,6 +451,12 @@ static int set_other(Parse *p, const char *key, const char *val, GError **err)
         bool ok = parse_onoff(val, &p->enforce);
 
         p->m->enforce = p->enforce;
+        return ok;
+    }
+    if (!strcmp(key, "check")) {
+        bool on, ok = parse_onoff(val, &on);
+
+        p->m->unchecked = ok && !on;
         return ok;
     }
     n = set_paravirtual(p->m, key, val, err);
@@ -521,5 +528,7 @@ X86Model *x86_model_parse(const char *spec, GError **err)
             return NULL;
         }
     drop_orphans(p.m);
+    for (unsigned i = 0; i < G_N_ELEMENTS(p.m->asked); i++)
+        p.m->asked[i] = (strcmp(d->name, "max") && strcmp(d->name, "host") ? ~0ull : p.m->asked[i]) & p.m->feat[i];
     return p.m;
 }
