@@ -72,7 +72,7 @@ bool kvm_irqchip_init(KvmVm *vm, const char *mode, GError **err)
     if (vm->user_only)          /* interpreted code reaches the models only */
         mode = "off";
     if (!mode)
-        mode = can && kvm_probe_apic(vm->sys, vm->dev) ? "on" : "off";
+        mode = can && (vm->apic_works || kvm_probe_apic(vm->sys, vm->dev)) ? "on" : "off";
     if (g_str_equal(mode, "off"))
         return true;
     if (g_str_equal(mode, "split")) {

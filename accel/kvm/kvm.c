@@ -103,8 +103,10 @@ static bool choose_kernel(KvmVm *vm, GHashTable *opts, GError **err)
     if (text && !strcmp(text, "kvm"))
         return true;
     vm->user_only = text && !strcmp(text, "soft");
-    if (!vm->user_only && vm->caps.slots >= KVM_USER_SLOTS)
+    if (!vm->user_only && vm->caps.slots >= KVM_USER_SLOTS) {
         vm->user_only = !kvm_probe_speed(vm->sys, vm->dev, NULL, &speed, NULL) && speed.runs;
+        vm->apic_works = speed.apic;
+    }
     if (!vm->user_only)
         return true;
     if (vm->caps.slots < KVM_USER_SLOTS)
@@ -125,7 +127,7 @@ static bool set_up_vm(KvmVm *vm, GHashTable *opts, GError **err)
     kvm_vm_ioctl(vm, KVM_SET_TSS_ADDR, kvm_num(0xfffbd000));
     kvm_msrs_init(vm);
     return choose_kernel(vm, opts, err) && set_idling(vm, opts, err) && kvm_ring_init(vm, opts, err) &&
-           kvm_irqchip_init(vm, irqchip_text(opts), err) && kvm_memory_init(vm, err);
+           kvm_irqchip_init(vm, irqchip_text(opts), err);
 }
 
 static void destroy(Machine *m)
@@ -156,6 +158,7 @@ bool kvm_create_on(Machine *m, const KvmSys *sys, GHashTable *opts, GError **err
     vm->dev = vm->vm = -1;
     vm->machine = m;
     g_mutex_init(&vm->lock);
+    kvm_memory_init(vm);
     m->accel_state = vm;
     if (!open_vm(vm, err) || !set_up_vm(vm, opts, err)) {
         destroy(m);
@@ -224,6 +227,7 @@ static bool vcpu_create(Vcpu *v, GError **err)
         vcpu_destroy(v);
         return false;
     }
+    kvm_memory_listen(vm);
     if (vm->user_only)
         return true;
     if (!kvm_hyperv_init(k, c->model, err) || !kvm_set_cpuid(vm, c, err) ||

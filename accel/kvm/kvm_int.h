@@ -38,12 +38,14 @@ typedef struct KvmVm {
     /* memory.c, dirty.c */
     GArray *slots;              /* of KvmSlot; the index is the slot number */
     GMutex lock;                /* guards slots between the main thread and dirty_sync */
+    bool listens;               /* slots follow the guest's memory map */
     bool smram;                 /* the SMM-only slot is in force */
     uint32_t ring_entries;      /* dirty ring, per vcpu; 0: bitmaps */
     struct kvm_coalesced_mmio_ring *coalesced;  /* in the first vcpu's mapping; NULL: none */
     GArray *zones;              /* of struct kvm_coalesced_mmio_zone in force */
 
     /* irqchip.c */
+    bool apic_works;            /* the probe saw the kernel's local APIC at work */
     IrqchipMode irqchip;
     GArray *routes;             /* of struct kvm_irq_routing_entry, all in force */
     GMutex route_lock;
@@ -95,7 +97,9 @@ void kvm_read_caps(KvmVm *vm);
 bool kvm_enable_cap(KvmVm *vm, unsigned cap, uint64_t arg);
 
 /* memory.c */
-bool kvm_memory_init(KvmVm *vm, GError **err);
+void kvm_memory_init(KvmVm *vm);
+/* From the first processor on: a board moves its memory about before, and every slot that goes costs a millisecond. */
+void kvm_memory_listen(KvmVm *vm);
 void kvm_memory_cleanup(KvmVm *vm);
 /* dirty.c: dirty log, dirty ring. */
 void kvm_log_slot(KvmVm *vm, unsigned n, const KvmSlot *s);
@@ -177,6 +181,7 @@ VcpuExit kvm_stop_report(X86Cpu *c, const char *what);
 typedef struct KvmSpeed {       /* probe.c: what a host makes of guest code */
     double ring0_mips;
     bool runs, fast;            /* fast: at hardware speed */
+    bool apic;                  /* the kernel's local APIC works; asked where it is fast */
 } KvmSpeed;
 /*
  * Runs a short ring-0 loop on a processor of this model (NULL: with all that this KVM offers); false with a

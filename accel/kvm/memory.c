@@ -138,14 +138,19 @@ static void changed(void *opaque, const FlatView *old, const FlatView *now)
     kvm_coalesce_update(vm, now);
 }
 
-bool kvm_memory_init(KvmVm *vm, GError **err)
+void kvm_memory_init(KvmVm *vm)
+{
+    vm->zones = g_array_new(FALSE, FALSE, sizeof(struct kvm_coalesced_mmio_zone));
+    vm->slots = g_array_new(FALSE, TRUE, sizeof(KvmSlot));
+}
+
+void kvm_memory_listen(KvmVm *vm)
 {
     RegionListener l = { .changed = changed, .sync = kvm_dirty_sync, .opaque = vm };
 
-    vm->zones = g_array_new(FALSE, FALSE, sizeof(struct kvm_coalesced_mmio_zone));
-    vm->slots = g_array_new(FALSE, TRUE, sizeof(KvmSlot));
-    addrspace_listen(&vm->machine->mem, &l);
-    return true;
+    if (!vm->listens)
+        addrspace_listen(&vm->machine->mem, &l);
+    vm->listens = true;
 }
 
 void kvm_memory_cleanup(KvmVm *vm)

@@ -243,6 +243,7 @@ bool kvm_probe_speed(const KvmSys *sys, int dev, const X86Model *model, KvmSpeed
 
     *speed = (KvmSpeed) { 0 };
     ok = set_up(&p, dev, model, err) && run(&p, speed, err);
+    speed->apic = ok && p.irqchip && run_apic(&p);
     tear_down(&p);
     return ok;
 }
