@@ -503,6 +503,20 @@ static void drop_orphans(X86Model *m)
             feat_set(m, needs[i][0], false);
 }
 
+/* A name other than max and host asks for its features, less what the models here have only because quern has it. */
+static void mark_asked(X86Model *m, const ModelDesc *d)
+{
+    static const uint8_t extra[] = { F(HYPERVISOR), F(X2APIC), F(TSC_DEADLINE), F(ARAT), F(INVTSC), F(NULL_BASE), F(LFENCE_SER), F(AUTO_IBRS),
+                                     F(SPEC_CTRL), F(ARCH_CAP) };
+    bool all = strcmp(d->name, "max") && strcmp(d->name, "host");
+    uint64_t own[G_N_ELEMENTS(m->asked)] = { 0 };
+
+    for (unsigned i = 0; i < sizeof extra; i++)
+        own[extra[i] / 64] |= 1ull << extra[i] % 64;
+    for (unsigned i = 0; i < G_N_ELEMENTS(own); i++)
+        m->asked[i] = (m->asked[i] | (all ? ~own[i] : 0)) & m->feat[i];
+}
+
 X86Model *x86_model_parse(const char *spec, GError **err)
 {
     g_auto(GStrv) items = g_strsplit(spec ? spec : "max", ",", -1);
@@ -528,7 +542,6 @@ X86Model *x86_model_parse(const char *spec, GError **err)
             return NULL;
         }
     drop_orphans(p.m);
-    for (unsigned i = 0; i < G_N_ELEMENTS(p.m->asked); i++)
-        p.m->asked[i] = (strcmp(d->name, "max") && strcmp(d->name, "host") ? ~0ull : p.m->asked[i]) & p.m->feat[i];
+    mark_asked(p.m, d);
     return p.m;
 }

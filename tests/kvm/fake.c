@@ -10,6 +10,21 @@ Fake fake;
 Accel fake_accel;
 extern const Accel kvm_accel;
 
+const unsigned long fake_requests[] = {
+    KVM_GET_API_VERSION, KVM_CHECK_EXTENSION, KVM_CREATE_VM, KVM_GET_VCPU_MMAP_SIZE, KVM_GET_SUPPORTED_CPUID,
+    KVM_GET_MSR_INDEX_LIST, KVM_CREATE_VCPU, KVM_SET_USER_MEMORY_REGION, KVM_CREATE_IRQCHIP, KVM_SET_GSI_ROUTING,
+    KVM_ENABLE_CAP, KVM_SET_CPUID2, KVM_RUN, KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_SET_SREGS, KVM_GET_VCPU_EVENTS,
+    KVM_SET_VCPU_EVENTS, KVM_GET_LAPIC, KVM_SET_LAPIC, KVM_GET_MP_STATE, KVM_SET_MP_STATE, KVM_GET_XSAVE, KVM_GET_XSAVE2,
+    KVM_SET_XSAVE, KVM_GET_MSRS, KVM_SET_MSRS, KVM_GET_XCRS, KVM_SET_XCRS, KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS,
+    KVM_GET_TSC_KHZ, KVM_X86_SETUP_MCE, KVM_X86_GET_MCE_CAP_SUPPORTED, KVM_GET_NESTED_STATE, KVM_SET_NESTED_STATE,
+    KVM_SET_TSS_ADDR, KVM_SET_IDENTITY_MAP_ADDR, KVM_GET_CLOCK, KVM_SET_CLOCK, KVM_NMI, KVM_SMI, KVM_X86_SET_MCE,
+    KVM_IRQ_LINE, KVM_SIGNAL_MSI, KVM_IRQFD, KVM_IOEVENTFD, KVM_SET_GUEST_DEBUG, KVM_CREATE_PIT2, KVM_GET_PIT2, KVM_SET_PIT2,
+    KVM_REINJECT_CONTROL, KVM_GET_IRQCHIP, KVM_SET_IRQCHIP, KVM_GET_DIRTY_LOG, KVM_RESET_DIRTY_RINGS, KVM_SET_TSC_KHZ,
+    KVM_GET_SUPPORTED_HV_CPUID, KVM_TRANSLATE, KVM_KVMCLOCK_CTRL, KVM_REGISTER_COALESCED_MMIO, KVM_UNREGISTER_COALESCED_MMIO,
+    KVM_SET_BOOT_CPU_ID, KVM_INTERRUPT,
+};
+const size_t fake_request_count = G_N_ELEMENTS(fake_requests);
+
 void fake_reset(void)
 {
     if (fake.count)
@@ -99,6 +114,12 @@ static int cpuid_list(struct kvm_cpuid2 *c, bool hv)
     if (c->nent < n)
         return refuse(E2BIG);
     memcpy(c->entries, e, n * sizeof *e);
+    for (unsigned i = 0; i < n; i++) {
+        if (e[i].function == 7)
+            c->entries[i].ebx &= ~fake.lacks;
+        if (hv && fake.hv_bare)
+            c->entries[i].eax = c->entries[i].edx = 0;
+    }
     c->nent = n;
     return 0;
 }
@@ -192,6 +213,8 @@ static int dev_or_vm(unsigned long req, void *arg)
     case KVM_IRQFD: return SET(irqfd);
     case KVM_IOEVENTFD: return SET(ioeventfd);
     case KVM_IRQ_LINE: return SET(line);
+    case KVM_GET_CLOCK: return GET(clock);
+    case KVM_SET_CLOCK: return SET(clock);
     case KVM_GET_PIT2: return GET(pit);
     case KVM_SET_PIT2: return SET(pit);
     case KVM_GET_IRQCHIP: *(struct kvm_irqchip *)arg = fake.chip[((struct kvm_irqchip *)arg)->chip_id % 3]; return 0;
@@ -239,6 +262,7 @@ static int vcpu(unsigned long req, void *arg)
     case KVM_SET_MP_STATE: return SET(mp);
     case KVM_SET_GUEST_DEBUG: return SET(debug);
     case KVM_X86_SET_MCE: return SET(mce);
+    case KVM_INTERRUPT: return SET(interrupt);
     case KVM_GET_XSAVE: case KVM_GET_XSAVE2: return GET(xsave);
     case KVM_SET_XSAVE: return SET(xsave);
     case KVM_GET_MSRS: return get_msrs(arg);
@@ -311,4 +335,22 @@ VcpuExit fake_run(FakeVm *f)
     why = f->m->accel->run(f->v);
     machine_lock();
     return why;
+}
+
+FakeVm *fake_start(const char *cpu, const char *opts)
+{
+    g_autoptr(GError) err = NULL;
+    FakeVm *f = fake_vm(cpu, opts, &err);
+
+    g_assert_no_error(err);
+    return f;
+}
+
+const struct kvm_cpuid_entry2 *fake_leaf(uint32_t n)
+{
+    for (unsigned i = 0; i < fake.cpuid->nent; i++) {
+        if (fake.cpuid->entries[i].function == n)
+            return &fake.cpuid->entries[i];
+    }
+    return NULL;
 }

@@ -25,6 +25,8 @@ typedef struct Fake {
     unsigned fail_mmap;         /* the mapping of this number, from 1, fails */
     unsigned mmaps;
     uint32_t refuse_msr;        /* KVM_SET_MSRS stops here */
+    uint32_t lacks;             /* bits of CPUID 7.EBX that this host's KVM does not offer */
+    bool hv_bare;               /* nor any Hyper-V enlightenment */
     uint32_t picky;             /* a processor's signature (CPUID 1.EAX): for such ... */
     unsigned long picky_request;        /* ... this fails with EINVAL */
     const FakeStep *script;     /* ends with KVM_EXIT_SHUTDOWN for ever */
@@ -44,6 +46,8 @@ typedef struct Fake {
     struct kvm_irqfd irqfd;
     struct kvm_ioeventfd ioeventfd;
     struct kvm_irq_level line;
+    struct kvm_interrupt interrupt;
+    struct kvm_clock_data clock;
     struct kvm_x86_mce mce;
     struct kvm_cpuid2 *cpuid;
     struct kvm_irq_routing *routes;
@@ -60,10 +64,15 @@ typedef struct Fake {
 extern Fake fake;               /* one at a time */
 extern const KvmSys fake_sys;
 extern Accel fake_accel;        /* kvm's, on fake_sys */
+const char *kvm_exit_name(unsigned reason);     /* of accel/kvm: NULL: unknown there */
 
 /* A fresh fake with every capability. */
 void fake_reset(void);
 unsigned fake_count(unsigned long request);
+extern const unsigned long fake_requests[];     /* all that the engine may ask */
+extern const size_t fake_request_count;
+/* What the next KVM_RUNs do. */
+#define SCRIPT(...) do { static const FakeStep s_[] = { __VA_ARGS__ }; fake.script = s_; fake.steps = G_N_ELEMENTS(s_); } while (0)
 
 typedef struct FakeVm {
     Machine *m;
@@ -73,6 +82,9 @@ typedef struct FakeVm {
 } FakeVm;
 /* A machine of 1 MiB of RAM and one processor on the fake; NULL and err when it would not start. */
 FakeVm *fake_vm(const char *cpu, const char *opts, GError **err);
+FakeVm *fake_start(const char *cpu, const char *opts);  /* the same, which must succeed */
+/* What the last KVM_SET_CPUID2 says of a leaf; NULL: nothing. */
+const struct kvm_cpuid_entry2 *fake_leaf(uint32_t n);
 void fake_vm_free(FakeVm *f);
 VcpuExit fake_run(FakeVm *f);
 
