@@ -230,8 +230,8 @@ static bool vcpu_create(Vcpu *v, GError **err)
     kvm_memory_listen(vm);
     if (vm->user_only)
         return true;
-    if (!kvm_hyperv_init(k, c->model, err) || !kvm_set_cpuid(vm, c, err) ||
-        !kvm_tsc_init(k, c, err)) {
+    if (!kvm_check_model(vm, c->model, v->index == 0, err) || !kvm_hyperv_init(k, c->model, v->index == 0, err) ||
+        !kvm_set_cpuid(vm, c, err) || !kvm_tsc_init(k, c, err)) {
         vcpu_destroy(v);
         return false;
     }
