@@ -142,6 +142,51 @@ JitBlock *jit_block_at_pc(JitCpu *j, uint64_t pc)
     return NULL;
 }
 
+JitBlock *jit_block_at_cold(JitCpu *j, uint64_t pc)
+{
+    unsigned lo = 0, hi = j->order->len;
+    uint64_t off = pc - j->cache.rx;
+
+    while (lo < hi) {           /* the last that begins at pc or before */
+        unsigned mid = (lo + hi) / 2;
+
+        if (((JitBlock *)g_ptr_array_index(j->order, mid))->cold <= off)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo ? g_ptr_array_index(j->order, lo - 1) : NULL;
+}
+
+X86Insn jit_block_insn(const JitCpu *j, const JitBlock *b, unsigned k)
+{
+    unsigned at = b->marks[k].off - b->marks[0].off;
+    X86Insn i;
+
+    if (b->insns)
+        return b->insns[k];
+    x86_decode(b->raw + at, b->raw_len - at, b->mode & ~MODE_JIT_NOGROUP, j->c->model, &i);
+    return i;
+}
+
+const JitBody *jit_body(X86Cpu *c, uint64_t ret)
+{
+    JitCpu *j = c->vcpu.engine;
+    const JitBlock *b = ret - j->cache.rx <= j->cache.hot_size ? jit_block_at_pc(j, ret - 1) : jit_block_at_cold(j, ret - 1);
+    uint8_t *imm = j->cache.rw + (ret - j->cache.rx) - BODY_CALL - 4;
+    bool keep = jit_arena_room(j) > 4096;
+    JitBody *y = keep ? jit_arena(j, sizeof *y) : &j->spare;
+    uint32_t k, id;
+
+    memcpy(&k, imm, 4);
+    y->i = jit_block_insn(j, b, k);
+    y->next = b->marks[k].off + y->i.len;
+    id = jit_id(j, y);
+    if (keep)
+        memcpy(imm, &id, 4);
+    return y;
+}
+
 void jit_patch32(JitCpu *j, uint8_t *at, uint64_t target)
 {
     uint64_t rx = j->cache.rx + (at - j->cache.rw);
@@ -178,12 +223,12 @@ void jit_link(JitCpu *j, JitExit *x, JitBlock *to)
     if (x->to || x->from->dead || to->dead)
         return;
     jit_relink(j, x, to);
-    jit_patch32(j, x->patch, to->entry);
+    jit_patch32(j, j->cache.rw + x->patch, to->entry);
 }
 
 static void unlink_exit(JitCpu *j, JitExit *x)
 {
-    jit_patch32(j, x->patch, x->stub);
+    jit_patch32(j, j->cache.rw + x->patch, j->cache.rx + x->stub);
     x->to = NULL;
 }
 
@@ -313,7 +358,7 @@ void jit_flush(JitCpu *j)
     j->age++;
     g_hash_table_remove_all(j->pages);
     g_ptr_array_set_size(j->order, 0);
-    g_ptr_array_set_size(j->chunks, 0);
+    jit_arena_reset(j);
     jit_env(j->c)->far_exit = 0;
     j->cache.used = j->cache.stub_bytes;
     j->cache.cold = j->cache.hot_size;

@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ARENA_CHUNK = LARGE_PAGE };
+enum { ARENA_KEPT = LARGE_PAGE, ARENA_PER_CODE = 4 };
 
 bool jit_cache_create(CodeCache *k, size_t size, GError **err)
 {
@@ -65,18 +65,34 @@ void jit_huge_advise(void *p, size_t size)
     madvise(p, size, 25);       /* MADV_COLLAPSE: what is there already; kernels that cannot take their time */
 }
 
-void jit_chunk_free(gpointer p) { munmap(p, ARENA_CHUNK); }
+/* Address space only. Descriptions are about as long as the code they describe, so this is more than is ever used. */
+bool jit_arena_create(JitCpu *j, GError **err)
+{
+    j->arena_size = ARENA_PER_CODE * j->m->tb_size;
+    j->arena = large_alloc(j->arena_size);
+    if (!j->arena) {
+        g_set_error(err, G_FILE_ERROR, g_file_error_from_errno(errno), "no memory for translations: %s", g_strerror(errno));
+        return false;
+    }
+    madvise(j->arena, j->arena_size, MADV_HUGEPAGE);
+    j->arena_used = JIT_ID_MIN << JIT_ID_SHIFT;
+    return true;
+}
+
+void jit_arena_reset(JitCpu *j)
+{
+    if (j->arena_used > ARENA_KEPT)
+        madvise(j->arena + ARENA_KEPT, j->arena_size - ARENA_KEPT, MADV_DONTNEED);
+    memset(j->arena, 0, MIN(j->arena_used, (size_t)ARENA_KEPT));
+    j->arena_used = JIT_ID_MIN << JIT_ID_SHIFT;
+}
 
 void *jit_arena(JitCpu *j, size_t bytes)
 {
-    bytes = (bytes + 15) & ~(size_t)15;
-    if (!j->chunks->len || j->chunk_used + bytes > ARENA_CHUNK) {
-        g_ptr_array_add(j->chunks, jit_huge_alloc(ARENA_CHUNK));
-        j->chunk_used = 0;
-    }
-    uint8_t *p = (uint8_t *)g_ptr_array_index(j->chunks, j->chunks->len - 1) + j->chunk_used;
-    j->chunk_used += bytes;
-    return memset(p, 0, bytes);
+    uint8_t *p = j->arena + j->arena_used;
+
+    j->arena_used += (bytes + 7) & ~(size_t)7;
+    return p;
 }
 
 bool jit_shadow_create(JitCpu *j, GError **err)

@@ -119,15 +119,15 @@ static bool make_thunk(JitCpu *j, JitExit *x, JitBlock *to)
     lit = check_page(j, &e, jit_entry_key(to));
     hit = e_jcc8_fwd(&e, 0xe3);
     e_lea(&e, code64, S0, m_base(S0, off));
-    e_mov_i(&e, S1, (uint64_t)(uintptr_t)x);
+    e_mov_i(&e, S1, jit_id(j, x));
     e_jmp(&e, j->stubs.far_again);
     e_bind8(&e, hit);
     jump = enter(j, &e, off, to->entry, !code64 || x->off < 0);
     if (!done(j, &e))
         return false;
-    x->lit = lit;
-    x->jump = jump;
-    x->thunk = at;
+    x->lit = lit - j->cache.rw;
+    x->jump = jump - j->cache.rw;
+    x->thunk = at - j->cache.rx;
     return true;
 }
 
@@ -137,12 +137,12 @@ void jit_link_far(JitCpu *j, JitExit *x, JitBlock *to)
 
     if (x->from->dead || to->dead || ((x->off ^ (uintptr_t)to->key) & (TLB_PAGE - 1)))
         return;
-    if (!x->lit && !make_thunk(j, x, to))
+    if (!x->thunk && !make_thunk(j, x, to))
         return;
     if (x->to == to)
         return;
-    memcpy(x->lit, &key, 8);
-    jit_patch32(j, x->jump, to->entry);
+    memcpy(j->cache.rw + x->lit, &key, 8);
+    jit_patch32(j, j->cache.rw + x->jump, to->entry);
     jit_relink(j, x, to);
-    jit_patch32(j, x->patch, x->thunk);
+    jit_patch32(j, j->cache.rw + x->patch, j->cache.rx + x->thunk);
 }

@@ -145,5 +145,6 @@ const X86Insn *jit_fault_insn(JitCpu *j)
         continue;
     jit_flags_put(e, flags_at(j, b, &b->marks[k], jit_flags_get(e)));
     j->c->rip = e->vbase + b->marks[k].off;
-    return &b->insns[k];
+    j->spare.i = jit_block_insn(j, b, k);
+    return &j->spare.i;
 }

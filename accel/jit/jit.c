@@ -122,7 +122,8 @@ static bool jit_vcpu_create(Vcpu *v, GError **err)
     if (jm->check)
         j->check = jit_check_new(c);
     if (!jit_signals_install(err) || !jit_cache_create(&j->cache, jm->tb_size, err) ||
-        !jit_shadow_create(j, err)) {
+        !jit_shadow_create(j, err) || !jit_arena_create(j, err)) {
+        jit_shadow_destroy(j);
         jit_cache_destroy(&j->cache);
         g_free(j);
         return false;
@@ -136,7 +137,6 @@ static bool jit_vcpu_create(Vcpu *v, GError **err)
     jit_huge_advise(c, sizeof *c);
     j->pages = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     j->order = g_ptr_array_new();
-    j->chunks = g_ptr_array_new_with_free_func(jit_chunk_free);
     j->dirty = g_array_new(FALSE, FALSE, sizeof(JitDirty));
     g_mutex_init(&j->dirty_lock);
     j->interp = interp_new(c, jm->code, INTERP_ARENA_COLD);
@@ -161,7 +161,7 @@ static void jit_vcpu_destroy(Vcpu *v)
     interp_free(j->interp);
     g_hash_table_destroy(j->pages);
     g_ptr_array_free(j->order, TRUE);
-    g_ptr_array_free(j->chunks, TRUE);
+    munmap(j->arena, j->arena_size);
     g_array_free(j->dirty, TRUE);
     g_mutex_clear(&j->dirty_lock);
     jit_cache_destroy(&j->cache);

@@ -35,10 +35,10 @@ typedef struct Recipe {
 typedef struct JitExit {        /* a direct branch */
     JitBlock *from, *to;
     struct JitExit *next_in;    /* of `to`'s incoming list */
-    uint8_t *patch;             /* its rel32, writable alias */
-    uint64_t stub;              /* where the rel32 goes while not linked */
-    uint8_t *lit, *jump;        /* far: the thunk's literal and last rel32, writable alias; NULL: no thunk yet */
-    uint64_t thunk;
+    uint32_t patch;             /* its rel32; this and the following: offsets in the cache */
+    uint32_t stub;              /* where the rel32 goes while not linked */
+    uint32_t thunk;             /* far; 0: none yet */
+    uint32_t lit, jump;         /* the thunk's literal and last rel32 */
     int32_t off;                /* target minus start of the page */
     bool nogroup;               /* wants the variant without group checks */
     bool far;                   /* the target is in another page: linked by way of a thunk */
@@ -60,8 +60,10 @@ struct JitBlock {
     bool dead, live_in;         /* live_in: reads flags it did not set */
     uint64_t code, entry;       /* executable addresses */
     uint64_t ientry;            /* way in with r10 = RIP, r11 = table index; 0: not needed so far */
-    uint32_t code_len;
-    X86Insn *insns;
+    uint32_t code_len, cold;    /* cold: offset in the cache of what belongs out of line */
+    X86Insn *insns;             /* NULL: decode them from raw when needed, with jit_block_insn() */
+    const uint8_t *raw;         /* the bytes it was made from, and some more: raw_len */
+    uint16_t raw_len;
     InsnMark *marks;
     Recipe *recipes;
     JitExit *exits, *incoming;
@@ -104,6 +106,14 @@ typedef struct CodeCache {
     size_t hot_size, cold;      /* slow paths and ways out: [hot_size, size), used up to cold */
 } CodeCache;
 
+/* What a call of a C body needs: made when it first happens. The call is MOV r10d, imm32 (instruction of the block,
+   then jit_id of this), and a CALL of BODY_CALL bytes. */
+enum { BODY_CALL = 5 };
+typedef struct JitBody {
+    X86Insn i;
+    int64_t next;               /* address of the following instruction minus vbase */
+} JitBody;
+
 typedef struct JitSlot {        /* of the table of blocks: open addressing, NULL ends a search */
     uint64_t tag;               /* hash of key and mode */
     JitBlock *b;
@@ -139,8 +149,8 @@ struct JitCpu {
     JitNear near[NEAR_ENTRIES];
     GHashTable *pages;          /* host page -> JitPage */
     GPtrArray *order;           /* blocks by code address */
-    GPtrArray *chunks;          /* arena */
-    size_t chunk_used;
+    uint8_t *arena;             /* descriptions of blocks; generated code names them by their offset, see jit_id() */
+    size_t arena_size, arena_used;
     uint32_t heat_limit;
     uint32_t heat_used;
     uint8_t churn[CHURN_ENTRIES];       /* by hash of a page: code on it was overwritten */
@@ -159,6 +169,7 @@ struct JitCpu {
     bool settle;                /* dead flags were given up: run on until all are written */
     bool want_fpu;              /* the next block wants x87 state in the host's registers */
     struct JitCheck *check;     /* check=on: check.h */
+    JitBody spare;              /* of the instruction that faulted; of a call if the arena is full */
     JitExit *pending_exit;      /* the exit we came from: link it to what is found */
 };
 
@@ -170,8 +181,15 @@ void jit_cache_destroy(CodeCache *k);
 /* Page-aligned zeroed memory in large pages if there are any; size: a multiple of a page. Free it with munmap. */
 void *jit_huge_alloc(size_t size);
 void jit_huge_advise(void *p, size_t size);
-void jit_chunk_free(gpointer p);
-void *jit_arena(JitCpu *j, size_t bytes);       /* zeroed; freed by jit_flush */
+bool jit_arena_create(JitCpu *j, GError **err);
+/* Zeroed, in jit_arena_room() bytes at most; freed by jit_flush. */
+void *jit_arena(JitCpu *j, size_t bytes);
+static inline size_t jit_arena_room(const JitCpu *j) { return j->arena_size - j->arena_used; }
+void jit_arena_reset(JitCpu *j);
+/* A short name for what lies in the arena; never below JIT_ID_MIN. */
+enum { JIT_ID_MIN = 256, JIT_ID_SHIFT = 3 };
+static inline uint32_t jit_id(const JitCpu *j, const void *p) { return ((const uint8_t *)p - j->arena) >> JIT_ID_SHIFT; }
+static inline void *jit_by_id(const JitCpu *j, uint32_t id) { return j->arena + ((size_t)id << JIT_ID_SHIFT); }
 static inline bool jit_in_cache(const JitCpu *j, uint64_t pc) { return pc - j->cache.rx < j->cache.cold; }
 
 /* stubs.c */
@@ -191,6 +209,12 @@ void jit_block_add(JitCpu *j, JitBlock *b, JitPage *p);
 /* Makes a store to the first len bytes of p kill `of`. */
 void jit_block_alias(JitCpu *j, JitBlock *of, JitPage *p, unsigned len);
 JitBlock *jit_block_at_pc(JitCpu *j, uint64_t pc);
+/* The block pc is out of line of. */
+JitBlock *jit_block_at_cold(JitCpu *j, uint64_t pc);
+/* For the stubs, of the CALL that returns to ret. */
+const JitBody *jit_body(X86Cpu *c, uint64_t ret);
+/* Its instruction k. */
+X86Insn jit_block_insn(const JitCpu *j, const JitBlock *b, unsigned k);
 void jit_block_kill(JitCpu *j, JitBlock *b);
 void jit_link(JitCpu *j, JitExit *x, JitBlock *to);
 void jit_relink(JitCpu *j, JitExit *x, JitBlock *to);   /* bookkeeping of x going to `to` from now on */

@@ -103,14 +103,14 @@ uint64_t jit_miss(X86Cpu *c)
 
 uint64_t jit_far_miss(X86Cpu *c)
 {
-    JitExit *x = (JitExit *)(uintptr_t)jit_env(c)->far_exit;
     JitCpu *j = c->vcpu.engine;
+    uint32_t id = jit_env(c)->far_exit;
     JitBlock *b = NULL;
 
     if (!atomic_load_explicit(&c->vcpu.attention, memory_order_acquire))
         b = look_up(j);
-    if (b && x)
-        jit_link_far(j, x, b);
+    if (b && id)
+        jit_link_far(j, jit_by_id(j, id), b);
     return b ? b->entry : 0;
 }
 
@@ -249,7 +249,7 @@ static void after_exit(JitCpu *j, uint64_t why)
         return;
     x86_flags_put(c, jit_flags_get(e));
     if (why == JIT_EXIT_CHAIN) {
-        j->pending_exit = (JitExit *)(uintptr_t)e->exit_arg;
+        j->pending_exit = jit_by_id(j, e->exit_arg);
         j->settle = j->pending_exit->flags_dead;        /* before an event is taken here */
         c->rip = e->vbase + j->pending_exit->off;
     } else if (why == JIT_EXIT_POLL_DEAD) {

@@ -211,8 +211,26 @@ static void call_body_fpu(X86Cpu *c, const X86Insn *i)
     jit_fpu_in(c);
 }
 
+/* ebx = what a call of a C body has in r10, rbp = its RSP, vector state is put away: rbx = its JitBody. */
+static void find_body(JitCpu *j, Emit *e)
+{
+    uint8_t *known, *found;
+
+    e_alu_ri(e, false, 7, H_RBX, JIT_ID_MIN);
+    known = e_jcc8_fwd(e, 0x73);
+    e_ld(e, true, H_RDI, m_gs(GS_ENV(self)));
+    e_ld(e, true, H_RSI, m_base(H_RBP, 0));
+    call_c(e, jit_body);
+    e_mov(e, true, H_RBX, H_RAX);
+    found = e_jcc8_fwd(e, 0xeb);
+    e_bind8(e, known);
+    e_mov_i(e, H_RAX, (uint64_t)(uintptr_t)j->arena);
+    e_lea(e, true, H_RBX, m_bi(H_RAX, H_RBX, JIT_ID_SHIFT, 0));
+    e_bind8(e, found);
+}
+
 /*
- * r11 = X86Insn, r10d = offset of the next instruction in the page; called (RSP is 8 off). Comes
+ * r10d = what jit_body() says, called (RSP is 8 off). Comes
  * back with all registers as the body left them, or leaves to the run loop if the body asked.
  */
 static uint64_t make_cbody(JitCpu *j, Emit *e, int uses, bool ends)
@@ -222,13 +240,15 @@ static uint64_t make_cbody(JitCpu *j, Emit *e, int uses, bool ends)
 
     store_regs(e);
     store_flags(e);
-    e_st(e, true, m_gs(GS_CPU(insn)), S1);
-    e_rm(e, true, 0x03, S0, m_gs(GS_ENV(vbase)));
-    e_st(e, true, m_gs(GS_CPU(rip)), S0);
     e_mov(e, true, H_RBP, H_RSP);
     e_ld(e, true, H_RSP, m_gs(GS_ENV(host_rsp)));
-    e_mov(e, true, H_RBX, S1);
+    e_mov(e, false, H_RBX, S0);
     sync_out(j, e);
+    find_body(j, e);
+    e_st(e, true, m_gs(GS_CPU(insn)), H_RBX);
+    e_ld(e, true, H_RAX, m_base(H_RBX, offsetof(JitBody, next)));
+    e_rm(e, true, 0x03, H_RAX, m_gs(GS_ENV(vbase)));
+    e_st(e, true, m_gs(GS_CPU(rip)), H_RAX);
     e_ld(e, true, H_RDI, m_gs(GS_ENV(self)));
     e_mov(e, true, H_RSI, H_RBX);
     call_c(e, ends ? (const void *)call_body_end : uses == USES_FPU ? (const void *)call_body_fpu :

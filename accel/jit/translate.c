@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { MAX_CODE = 32768 };
+enum { MAX_CODE = 32768, ARENA_ROOM = 65536 };
 
 static void mark_start(Tr *t, unsigned k, uint8_t *at)
 {
@@ -105,8 +105,7 @@ void tr_cbody_call(Tr *t, unsigned k, bool ends)
 {
     Emit *e = &t->e;
 
-    e_mov_i(e, S0, t->t[k].next);
-    e_mov_i(e, S1, (uint64_t)(uintptr_t)t->t[k].i);
+    e_mov_i(e, S0, k);          /* becomes the name of its JitBody: jit_body() */
     t->s1_group = -1;
     e_call(e, ends ? t->j->stubs.cbody_end : t->j->stubs.cbody[t->uses]);
 }
@@ -212,20 +211,22 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
 
     e_bind(e, x->at);
     if (is_chained(x)) {
-        out->patch = x->at;
+        uint8_t *at = x->at;
+
         if (x->kind == X_NOGROUP) {
             if (x->retry)
                 emit_refill(t, HSP, x->disp, x->size, x->retry);
             fl_emit(t, x->home, &x->rc, S1);
-            out->patch = e_jmp_fwd(e);
-            e_bind(e, out->patch);
+            at = e_jmp_fwd(e);
+            e_bind(e, at);
         }
+        out->patch = at - t->j->cache.rw;
         out->off = x->toff;
         out->flags_dead = x->kind == X_NOGROUP ? x->home == FH_DEAD : x->flags_dead;
         out->nogroup = x->kind == X_NOGROUP;
         out->far = x->kind == X_FAR;
-        out->stub = e_rx(e, e_here(e));
-        e_mov_i(e, S1, (uint64_t)(uintptr_t)out);
+        out->stub = e_here(e) - t->j->cache.rw;
+        e_mov_i(e, S1, jit_id(t->j, out));
         e_jmp(e, st->exit_chain);
         return;
     }
@@ -255,19 +256,23 @@ static void link_known(Tr *t, JitBlock *b)
     }
 }
 
+/* insns: kept with the block if they cannot be decoded from its bytes, or are asked for often. */
 static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
 {
     JitCpu *j = t->j;
-    unsigned chains = 0, out = 0;
+    unsigned chains = 0, out = 0, raw_len;
     uint8_t *hot_end, *cold;
     JitBlock *b;
 
     for (unsigned n = 0; n < t->n_exits; n++)
         chains += is_chained(&t->exits[n]);
-    b = jit_arena(j, sizeof *b + chains * sizeof(JitExit) + t->n * sizeof(InsnMark) + t->n_recipes * sizeof(Recipe));
+    raw_len = insns ? 0 : MIN(t->t[t->n - 1].next + 15, TLB_PAGE) - t->t[0].off;
+    b = jit_arena(j, sizeof *b + chains * sizeof(JitExit) + t->n * sizeof(InsnMark) + t->n_recipes * sizeof(Recipe) + raw_len);
     b->exits = (JitExit *)(b + 1);
     b->marks = (InsnMark *)(b->exits + chains);
     b->recipes = (Recipe *)(b->marks + t->n);
+    b->raw = memcpy(b->recipes + t->n_recipes, t->t[0].raw, raw_len);
+    b->raw_len = raw_len;
     hot_end = t->e.p;
     t->e.p = cold = j->cache.rw + j->cache.cold;
     t->e.end = cold + MAX_CODE;
@@ -290,6 +295,7 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     b->live_in = t->t[0].live_in;
     b->code = e_rx(&t->e, t->start);
     b->code_len = hot_end - t->start;
+    b->cold = cold - j->cache.rw;
     b->entry = t->entry;
     b->insns = insns;
     b->n_exits = chains;
@@ -347,7 +353,7 @@ static bool no_room(const JitCpu *j)
 {
     const CodeCache *k = &j->cache;
 
-    return k->hot_size - k->used < 2 * MAX_CODE || k->size - k->cold < 2 * MAX_CODE;
+    return k->hot_size - k->used < 2 * MAX_CODE || k->size - k->cold < 2 * MAX_CODE || jit_arena_room(j) < ARENA_ROOM;
 }
 
 static void start(Tr *t, JitCpu *j, const X86Fetch *f, uint32_t mode)
@@ -369,7 +375,7 @@ static void start(Tr *t, JitCpu *j, const X86Fetch *f, uint32_t mode)
 
 JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mode)
 {
-    X86Insn insns[JIT_MAX_INSNS], *kept;
+    X86Insn insns[JIT_MAX_INSNS], *kept = NULL;
     JitPage *page;
     Tr t;
 
@@ -381,10 +387,8 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
     start(&t, j, f, mode);
     if (!decode_block(&t, insns, off))
         return NULL;
-    kept = jit_arena(j, t.n * sizeof *kept);
-    memcpy(kept, insns, t.n * sizeof *kept);
-    for (unsigned k = 0; k < t.n; k++)
-        t.t[k].i = &kept[k];
+    if (j->check)
+        kept = memcpy(jit_arena(j, t.n * sizeof *kept), insns, t.n * sizeof *kept);
     fl_liveness(&t, live_at_end(&t));
     group_plan(&t);
     t.entry = e_rx(&t.e, e_here(&t.e));

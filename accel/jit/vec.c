@@ -26,14 +26,14 @@ static void pointers_out(X86Cpu *c)
     const JitEnv *e = jit_env(c);
     uint64_t pc = j->cache.rx + (uint32_t)(e->fpu_env[3] - (uint32_t)j->cache.rx);
     const JitBlock *b = e->fpu_env[3] && jit_in_cache(j, pc) ? jit_block_at_pc(j, pc) : NULL;
-    const X86Insn *i;
+    X86Insn insn, *i = &insn;
     int k;
 
     if (!b)
         return;
     for (k = b->n - 1; k > 0 && (!b->marks[k].off || b->code + b->marks[k].host > pc); k--)
         continue;
-    i = &b->insns[k];
+    insn = jit_block_insn(j, b, k);
     if (!copied(i))
         return;
     c->x87.fip = e->fpu_vbase + b->marks[k].off;
@@ -42,7 +42,7 @@ static void pointers_out(X86Cpu *c)
     c->x87.fop = (i->opcode & 7) << 8 | i->modrm;
     c->x87.fcs = c->seg[S_CS].sel;
     while (!has_data(i) && (copied(i) || !(x86_row(i)->cls & CL_X87)) && k > 0)
-        i = &b->insns[--k];
+        insn = jit_block_insn(j, b, --k);
     if (has_data(i)) {
         uint64_t rip = c->rip;
 
