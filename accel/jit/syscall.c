@@ -92,7 +92,7 @@ static void set_mode(Emit *e, bool user)
     e_ld(e, true, H_RSP, m_gs(GS_ENV(shadow)));
 }
 
-/* Called like the body of an instruction that ends its block, from 64-bit code of CPL 3. */
+/* Called like the body of an instruction that ends its block, from 64-bit code of CPL 3; r11 = next instruction minus vbase. */
 static uint64_t make_syscall(JitCpu *j, Emit *e)
 {
     uint64_t at = e_rx(e, e_here(e));
@@ -114,7 +114,7 @@ static uint64_t make_syscall(JitCpu *j, Emit *e)
     e_rr(e, false, 0x0b, H_RCX, H_RAX);
     alu_m(e, 0x0b, H_RCX, GS_CPU(eflags));
     e_st(e, true, m_gs(GS_GPR(R_R11)), H_RCX);
-    e_mov(e, false, H_RCX, S0);
+    e_mov(e, false, H_RCX, S1);
     e_rm(e, true, 0x03, H_RCX, m_gs(GS_ENV(vbase)));
     e_ld(e, false, H_RAX, m_gs(GS_ENV(tmp)));
     alu_m(e, 0x21, H_RAX, GS_CPU(eflags));

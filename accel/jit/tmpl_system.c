@@ -156,8 +156,8 @@ static bool fast_call(Tr *t, unsigned k, bool ret)
     if (!t->code64 || (t->mode & MODE_CPL) != (ret ? 0 : 3) || (ret && x->i->opsize != 8))
         return false;
     fl_host(t, S0);
-    e_mov_i(&t->e, S0, x->next);
-    e_mov_i(&t->e, S1, (uint64_t)(uintptr_t)x->i);
+    e_mov_i(&t->e, S1, x->next);
+    e_mov_i(&t->e, S0, k);      /* as tr_cbody_call() */
     e_call(&t->e, ret ? t->j->stubs.sysret : t->j->stubs.syscall);
     t->ended = true;
     return true;
