@@ -19,40 +19,41 @@ void e64(Emit *e, uint64_t v)
     e32(e, v >> 32);
 }
 
+/* The longest instruction: segment, prefixes, REX, opcode, modrm, SIB, displacement, immediate. */
+enum { ENC_MAX = 32 };
+
+static inline uint8_t *put32(uint8_t *p, uint32_t v)
+{
+    memcpy(p, &v, 4);
+    return p + 4;
+}
+
 /* The modrm byte and what follows it. */
-static void modrm_mem(Emit *e, unsigned reg, const HMem *m)
+static inline uint8_t *modrm_mem(uint8_t *p, unsigned reg, const HMem *m)
 {
     unsigned r = (reg & 7) << 3, b = m->base & 7, mod;
 
     if (m->base == H_NONE) {    /* absolute or index only: SIB without base, disp32 */
-        e8(e, r | 4);
-        e8(e, m->scale << 6 | (m->index == H_NONE ? 4 : m->index & 7) << 3 | 5);
-        e32(e, m->disp);
-        return;
+        *p++ = r | 4;
+        *p++ = m->scale << 6 | (m->index == H_NONE ? 4 : m->index & 7) << 3 | 5;
+        return put32(p, m->disp);
     }
     mod = m->disp == 0 && b != 5 ? 0 : m->disp == (int8_t)m->disp ? 1 : 2;
     if (m->index != H_NONE || b == 4) {
-        e8(e, mod << 6 | r | 4);
-        e8(e, m->scale << 6 | (m->index == H_NONE ? 4 : m->index & 7) << 3 | b);
+        *p++ = mod << 6 | r | 4;
+        *p++ = m->scale << 6 | (m->index == H_NONE ? 4 : m->index & 7) << 3 | b;
     } else {
-        e8(e, mod << 6 | r | b);
+        *p++ = mod << 6 | r | b;
     }
     if (mod == 1)
-        e8(e, m->disp);
+        *p++ = m->disp;
     else if (mod == 2)
-        e32(e, m->disp);
-}
-
-static void modrm(Emit *e, unsigned reg, const HOp *rm)
-{
-    if (rm->is_reg)
-        e8(e, 0xc0 | (reg & 7) << 3 | (rm->reg & 7));
-    else
-        modrm_mem(e, reg, &rm->m);
+        return put32(p, m->disp);
+    return p;
 }
 
 /* R, X, B as REX bits 2, 1, 0. */
-static unsigned rxb(unsigned reg, const HOp *rm)
+static inline unsigned rxb(unsigned reg, const HOp *rm)
 {
     unsigned v = reg >> 3 << 2;
 
@@ -65,65 +66,79 @@ static unsigned rxb(unsigned reg, const HOp *rm)
     return v;
 }
 
-static void enc_vex(Emit *e, const Enc *x)
+static inline uint8_t *enc_vex(uint8_t *p, const Enc *x)
 {
     unsigned v = rxb(x->reg, &x->rm), pp = x->flags & ENC_66 ? 1 : x->flags & ENC_F3 ? 2 : x->flags & ENC_F2 ? 3 : 0;
     unsigned tail = (~x->vvvv & 15) << 3 | (x->flags & ENC_L ? 4 : 0) | pp;
 
     if (!(v & 3) && !(x->flags & ENC_W) && x->map == 1) {
-        e8(e, 0xc5);
-        e8(e, (v & 4 ? 0 : 0x80) | tail);
+        *p++ = 0xc5;
+        *p++ = (v & 4 ? 0 : 0x80) | tail;
     } else {
-        e8(e, 0xc4);
-        e8(e, (~v & 7) << 5 | x->map);
-        e8(e, (x->flags & ENC_W ? 0x80 : 0) | tail);
+        *p++ = 0xc4;
+        *p++ = (~v & 7) << 5 | x->map;
+        *p++ = (x->flags & ENC_W ? 0x80 : 0) | tail;
     }
+    return p;
 }
 
-static void enc_legacy(Emit *e, const Enc *x)
+static inline uint8_t *enc_legacy(uint8_t *p, const Enc *x)
 {
     unsigned v = rxb(x->reg, &x->rm);
 
-    if (x->flags & ENC_LOCK)
-        e8(e, 0xf0);
-    if (x->flags & ENC_66)
-        e8(e, 0x66);
-    if (x->flags & ENC_F2)
-        e8(e, 0xf2);
-    if (x->flags & ENC_F3)
-        e8(e, 0xf3);
+    if (x->flags & (ENC_LOCK | ENC_66 | ENC_F2 | ENC_F3)) {
+        if (x->flags & ENC_LOCK)
+            *p++ = 0xf0;
+        if (x->flags & ENC_66)
+            *p++ = 0x66;
+        if (x->flags & ENC_F2)
+            *p++ = 0xf2;
+        if (x->flags & ENC_F3)
+            *p++ = 0xf3;
+    }
     if (v || x->flags & (ENC_W | ENC_REX))
-        e8(e, 0x40 | v | (x->flags & ENC_W ? 8 : 0));
+        *p++ = 0x40 | v | (x->flags & ENC_W ? 8 : 0);
     if (x->map)
-        e8(e, 0x0f);
+        *p++ = 0x0f;
     if (x->map == 2)
-        e8(e, 0x38);
+        *p++ = 0x38;
     if (x->map == 3)
-        e8(e, 0x3a);
+        *p++ = 0x3a;
+    return p;
 }
 
-void e_enc(Emit *e, const Enc *x)
+/* One look at the room for each instruction; inlined, so that callers' constants fold. */
+static inline __attribute__((always_inline)) void enc(Emit *e, const Enc *x)
 {
+    uint8_t *p = e->p;
+
+    if (e->end - p < ENC_MAX) {
+        e->full = true;
+        return;
+    }
     if (!x->rm.is_reg && x->rm.m.gs)
-        e8(e, 0x65);
-    if (x->flags & ENC_VEX)
-        enc_vex(e, x);
+        *p++ = 0x65;
+    p = x->flags & ENC_VEX ? enc_vex(p, x) : enc_legacy(p, x);
+    *p++ = x->op;
+    if (x->rm.is_reg)
+        *p++ = 0xc0 | (x->reg & 7) << 3 | (x->rm.reg & 7);
     else
-        enc_legacy(e, x);
-    e8(e, x->op);
-    modrm(e, x->reg, &x->rm);
+        p = modrm_mem(p, x->reg, &x->rm.m);
     for (unsigned i = 0; i < x->imm_len; i++)
-        e8(e, x->imm[i]);
+        *p++ = x->imm[i];
+    e->p = p;
 }
+
+void e_enc(Emit *e, const Enc *x) { enc(e, x); }
 
 void e_rr(Emit *e, bool w, uint8_t op, unsigned reg, unsigned rm)
 {
-    e_enc(e, &(Enc) { .flags = w ? ENC_W : 0, .op = op, .reg = reg, .rm = h_reg(rm) });
+    enc(e, &(Enc) { .flags = w ? ENC_W : 0, .op = op, .reg = reg, .rm = h_reg(rm) });
 }
 
 void e_rm(Emit *e, bool w, uint8_t op, unsigned reg, HMem m)
 {
-    e_enc(e, &(Enc) { .flags = w ? ENC_W : 0, .op = op, .reg = reg, .rm = h_mem(m) });
+    enc(e, &(Enc) { .flags = w ? ENC_W : 0, .op = op, .reg = reg, .rm = h_mem(m) });
 }
 
 static void alu_imm(Emit *e, bool w, unsigned digit, HOp rm, int32_t imm)

@@ -186,10 +186,10 @@ static char *jit_describe(Machine *m)
             continue;
         t = &j->st;
         g_string_append_printf(s, "cpu %u: translated %" PRIu64 " blocks of %" PRIu64 " guest instructions, %" PRIu64
-            " guest bytes -> %" PRIu64 " host bytes\n  cache %zu of %zu KiB, %" PRIu64 " flushes, %" PRIu64 " blocks dropped, %" PRIu64
+            " guest bytes -> %" PRIu64 " host bytes\n  cache %zu (out of line %zu) of %zu KiB, %" PRIu64 " flushes, %" PRIu64 " blocks dropped, %" PRIu64
             " stores to code\n  entered %" PRIu64 ", looked up %" PRIu64 ", linked %" PRIu64 ", interpreted blocks %"
             PRIu64 " (%" PRIu64 " instructions), host faults %" PRIu64 "\n  translated as calls %" PRIu64 ", flag saves %" PRIu64 "\n",
-            n, t->blocks, t->insns, t->guest_bytes, t->code_bytes, (j->cache.used + j->cache.cold - j->cache.hot_size) >> 10, j->cache.size >> 10, t->flushes,
+            n, t->blocks, t->insns, t->guest_bytes, t->code_bytes, (j->cache.used + j->cache.cold - j->cache.hot_size) >> 10, (j->cache.cold - j->cache.hot_size) >> 10, j->cache.size >> 10, t->flushes,
             t->invalidated, t->writes_on_code, t->enters, t->lookups, t->chained, t->interp, v->stat_insns, t->signals, t->cinsns,
             t->saves);
         g_string_append(s, "  ways out:");
