@@ -341,7 +341,7 @@ void jit_tag_set(JitCpu *j, uint64_t va, const JitBlock *b)
     JitEnv *e = jit_env(j->c);
     uint64_t page = va & ~(uint64_t)(TLB_PAGE - 1), n = page >> (j->has_bmi2 ? 12 : 8) & (IBTC_ENTRIES - 1);
 
-    e->code_tag[n] = -(page + b->token + e->salt - j->c->mode * MODE_SALT);
+    e->code_tag[(b->mode & MODE_CPL) == 3][n] = -(page + b->token + e->salt - j->c->mode * MODE_SALT);
 }
 
 void jit_flush(JitCpu *j)

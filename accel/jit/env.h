@@ -37,8 +37,8 @@ typedef struct JitEnv {
     uint64_t fpu_vbase;         /* vbase of the last block entered that uses x87 */
     uint32_t fpu_env[7];        /* FNSTENV: [3] is the low half of the host's FIP */
     uint8_t fxarea[512] __attribute__((aligned(64)));
-    /* By bits 12-27 of a page's address: -(address + token of the JitPage fetched there + code space). */
-    uint64_t code_tag[IBTC_ENTRIES] __attribute__((aligned(4096)));
+    /* Supervisor and user code, by bits 12-27 of a page's address: -(address + token of the JitPage fetched there + code space). */
+    uint64_t code_tag[2][IBTC_ENTRIES] __attribute__((aligned(4096)));
     uint64_t ibtc_host[IBTC_ENTRIES];
 } JitEnv;
 _Static_assert(sizeof(JitEnv) <= X86_ENGINE_AREA, "engine area too small");

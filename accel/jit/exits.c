@@ -51,10 +51,11 @@ static uint8_t *enter(JitCpu *j, Emit *e, unsigned off, uint64_t entry, bool pol
     return e_jmp(e, entry);
 }
 
-/* r10 = address of a page, RCX parked: RCX = 0 if that page, fetched from now, is the one of the key at lit (its
-   place is returned). Keeps flags and r10. */
-static uint8_t *check_page(JitCpu *j, Emit *e, uint64_t key)
+/* r10 = address of a page, RCX parked: RCX = 0 if that page, fetched from now, is the one b is on (returned: the
+   place of the key). Keeps flags and r10. */
+static uint8_t *check_page(JitCpu *j, Emit *e, const JitBlock *b)
 {
+    int32_t tags = GS_ENV(code_tag) + ((b->mode & MODE_CPL) == 3 ? (int32_t)sizeof ((JitEnv *)0)->code_tag[0] : 0);
     uint8_t *lit;
 
     if (j->has_bmi2) {
@@ -64,12 +65,12 @@ static uint8_t *check_page(JitCpu *j, Emit *e, uint64_t key)
         e_st(e, true, m_gs(GS_ENV(tmp)), S0);
         e_enc(e, &(Enc) { .map = 1, .op = 0xb7, .reg = S1, .rm = h_mem(m_gs(GS_ENV(tmp) + 1)) });
     }
-    e_ld(e, true, H_RCX, (HMem) { H_NONE, S1, 3, true, GS_ENV(code_tag) });
+    e_ld(e, true, H_RCX, (HMem) { H_NONE, S1, 3, true, tags });
     e_lea(e, true, H_RCX, m_bi(H_RCX, S0, 0, 0));
     e8(e, 0x49);
     e8(e, 0xbb);                /* mov r11, imm64 */
     lit = e_here(e);
-    e64(e, key);
+    e64(e, jit_entry_key(b));
     e_lea(e, true, H_RCX, m_bi(H_RCX, S1, 0, 0));
     e_ld(e, true, S1, m_gs(GS_ENV(salt)));
     e_lea(e, true, H_RCX, m_bi(H_RCX, S1, 0, 0));
@@ -89,7 +90,7 @@ uint64_t jit_ientry(JitCpu *j, JitBlock *b)
     at = e_rx(&e, e_here(&e));
     e_st(&e, true, park, H_RCX);
     e_lea(&e, true, S0, m_base(S0, -(int32_t)off));
-    check_page(j, &e, jit_entry_key(b));
+    check_page(j, &e, b);
     ok = e_jcc8_fwd(&e, 0xe3);
     e_lea(&e, true, S0, m_base(S0, off));
     e_ld(&e, true, H_RCX, park);
@@ -116,7 +117,7 @@ static bool make_thunk(JitCpu *j, JitExit *x, JitBlock *to)
     e_st(&e, true, m_gs(GS_ENV(rcx_park)), H_RCX);
     e_ld(&e, true, S0, m_gs(GS_ENV(vbase)));
     e_lea(&e, code64, S0, m_base(S0, x->off - (int32_t)off));
-    lit = check_page(j, &e, jit_entry_key(to));
+    lit = check_page(j, &e, to);
     hit = e_jcc8_fwd(&e, 0xe3);
     e_lea(&e, code64, S0, m_base(S0, off));
     e_mov_i(&e, S1, jit_id(j, x));

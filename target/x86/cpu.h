@@ -144,7 +144,7 @@ typedef struct X86Exception {   /* one being raised or delivered */
     bool intn;                  /* with soft: the INT n instruction (v86 treats it apart) */
 } X86Exception;
 
-enum { X86_ENGINE_AREA = 1088 << 10 };
+enum { X86_ENGINE_AREA = 1600 << 10 };
 
 typedef struct X86Cpu X86Cpu;
 typedef struct X86Insn X86Insn;
