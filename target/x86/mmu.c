@@ -41,21 +41,30 @@ static void l1_drop_nonglobal(X86Cpu *c)
     c->tlb_gen++;
 }
 
-/* Puts the non-global entries in force aside under their asid. */
+/* Drops the non-global entries, but puts them aside under their asid, as far as they fit. */
 static void stash_put(X86Cpu *c)
 {
     X86Mmu *m = c->mmu;
     MmuStash *s = &m->stash[m->stash_victim++ % STASHES];
+    StashEntry *at = s->at, *end = s->at + STASH_MAX;
 
-    *s = (MmuStash) { .asid = m->cur_asid };
     for (unsigned b = 0; b < TLB_BANKS; b++)
-        for (unsigned w = 0; w < TLB_WORDS; w++)
-            for (uint64_t bits = m->used[b][w] & ~m->global[b][w]; bits && s->n < STASH_MAX; bits &= bits - 1) {
-                unsigned bit = (unsigned)__builtin_ctzll(bits), idx = w * 64 + bit;
+        for (unsigned w = 0; w < TLB_WORDS; w++) {
+            uint64_t bits = m->used[b][w] & ~m->global[b][w];
 
-                s->at[s->n++] = (StashEntry) { c->tlb[b][idx], m->l1_pa[b][idx], (uint16_t)idx, (uint8_t)b,
-                                               m->big[b][w] >> bit & 1 };
+            m->used[b][w] &= ~bits;
+            for (; bits; bits &= bits - 1) {
+                unsigned bit = (unsigned)__builtin_ctzll(bits), idx = w * 64 + bit;
+                TlbEntry *e = &c->tlb[b][idx];
+
+                if (at < end)
+                    *at++ = (StashEntry) { *e, m->l1_pa[b][idx], (uint16_t)idx, (uint8_t)b, m->big[b][w] >> bit & 1 };
+                e->tag_r = e->tag_w = e->tag_x = tlb_invalid(idx);
             }
+        }
+    s->asid = m->cur_asid;
+    s->n = (unsigned)(at - s->at);
+    c->tlb_gen++;
 }
 
 static MmuStash *stash_find(X86Mmu *m, uint32_t asid)
@@ -187,11 +196,13 @@ void x86_tlb_switch_pcid(X86Cpu *c, bool keep)
 
     if (m->shadow == NULL)
         stash_put(c);
+    else
+        l1_drop_nonglobal(c);
     if (!keep || s->asid < m->first_valid_asid) {
-        x86_tlb_flush_nonglobal(c);
+        m->cur_asid = new_asid(m);
+        new_space(c);
         return;
     }
-    l1_drop_nonglobal(c);
     m->cur_asid = s->asid;
     stash_take(c);
     if (s->space_epoch == m->space_epoch)

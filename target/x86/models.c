@@ -75,7 +75,7 @@ static const ModelDesc models[] = {
     { "EPYC", "x86-64-v3", "AMD EPYC", AMD, "AMD EPYC Processor", 23, 1, 2,
       { F(AES), F(PCLMULQDQ), F(ADX), F(RDRAND), F(RDSEED), F(SMAP), F(SHA), F(CLFLUSHOPT), F(XSAVEOPT), F(XSAVEC), F(XGETBV1),
         F(PDPE1GB), F(PREFETCHW), F(MMXEXT), F(FXSR_OPT), F(CR8LEGACY), F(SSE4A) } },
-    { "EPYC-Rome", "EPYC", "AMD EPYC 7002", AMD, "AMD EPYC-Rome Processor", 23, 49, 0, { F(UMIP), F(RDPID), F(CLWB), F(WBNOINVD), F(CLZERO) } },
+    { "EPYC-Rome", "EPYC", "AMD EPYC 7002", AMD, "AMD EPYC-Rome Processor", 23, 49, 0, { F(UMIP), F(RDPID), F(CLWB), F(XSAVEERPTR), F(WBNOINVD), F(CLZERO) } },
     { "EPYC-Milan", "EPYC-Rome", "AMD EPYC 7003", AMD, "AMD EPYC-Milan Processor", 25, 1, 1, { F(FSRM), F(VAES), F(VPCLMULQDQ) } },
     { "max", NULL, "Everything quern implements (default)", AMD, "quern CPU", 15, 107, 1, { 0 } },
     { "host", NULL, "What this computer's processor and quern both have", AMD, "quern CPU", 15, 107, 1, { 0 } },
