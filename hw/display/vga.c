@@ -9,6 +9,7 @@
 #include "util/log.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 enum { P_ATTR = 0x3c0, P_ATTR_R = 0x3c1, P_MISC_W = 0x3c2, P_ENABLE = 0x3c3, P_SEQ = 0x3c4, P_SEQ_DATA = 0x3c5,
        P_DAC_MASK = 0x3c6, P_DAC_READ = 0x3c7, P_DAC_WRITE = 0x3c8, P_DAC_DATA = 0x3c9, P_FEATURE = 0x3ca,
@@ -333,6 +334,14 @@ void vga_cleanup(Vga *v)
     ram_block_free(v->vram);
 }
 
+/* Video memory is private to the process: given back to the host, it reads zero, and takes no room until it is used. */
+static void clear_vram(Vga *v)
+{
+    if (madvise(v->vram->host, v->vram_size, MADV_DONTNEED))
+        memset(v->vram->host, 0, v->vram_size);
+    ram_mark_written(v->vram, 0, v->vram_size);
+}
+
 void vga_reset(Vga *v)
 {
     v->misc = v->feature = 0;
@@ -345,8 +354,7 @@ void vga_reset(Vga *v)
     memset(v->palette, 0, sizeof v->palette);
     memset(v->dac_temp, 0, sizeof v->dac_temp);
     memset(v->vbe, 0, sizeof v->vbe);
-    memset(v->vram->host, 0, v->vram_size);
-    ram_mark_written(v->vram, 0, v->vram_size);
+    clear_vram(v);
     v->dac_mask = 0xff;
     v->dac_read = v->dac_write = v->dac_sub = v->dac_state = 0;
     v->latch = 0;
