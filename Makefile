@@ -61,23 +61,23 @@ $(B)/obj/%.o: $(SRCDIR)/%.c $(wildcard $(B)/config.mk)
 # A source that went away must leave the archive too: its list is a prerequisite.
 $(B)/obj/lib.list: FORCE
 	@mkdir -p $(@D)
-	@echo '$(LIB_OBJS)' | cmp -s - $@ || echo '$(LIB_OBJS)' > $@
+	@echo '$(LIB_OBJS)' | cmp -s - $@ || { echo '$(LIB_OBJS)' > $@.$$$$ && mv $@.$$$$ $@; }
 FORCE:
 $(B)/libquern.a: $(LIB_OBJS) $(B)/obj/lib.list
 	$(if $(Q),@echo "  AR    $@")
-	$(Q)rm -f $@ && ar rcs $@ $(LIB_OBJS)
+	$(Q)rm -f $@.$$$$ && ar rcs $@.$$$$ $(LIB_OBJS) && mv $@.$$$$ $@
 # Libraries are loaded at their first call (scripts/lazy-libs.sh): short commands need few of them.
 LAZY := $(if $(SAN),,$(if $(filter x86_64,$(HOST)),yes))
 $(B)/obj/lazy.s: $(CLI_OBJS) $(B)/libquern.a $(SRCDIR)/scripts/lazy-libs.sh
 	$(Q)$(SRCDIR)/scripts/lazy-libs.sh "$(CC)" $@ $(B)/obj/lazy.libs "$(DEP_LIBS)" $(CLI_OBJS) $(B)/libquern.a
 $(B)/obj/lazy.o: $(B)/obj/lazy.s
-	$(Q)$(CC) -c -o $@ $<
+	$(Q)$(CC) -c -o $@.$$$$ $< && mv $@.$$$$ $@
 $(B)/quern: $(CLI_OBJS) $(B)/libquern.a $(if $(LAZY),$(B)/obj/lazy.o)
 	$(if $(Q),@echo "  LINK  $@")
-	$(Q)$(CC) $(SAN) -pthread -o $@ $(CLI_OBJS) $(if $(LAZY),$(B)/obj/lazy.o) $(B)/libquern.a \
-	  $(if $(LAZY),$$(cat $(B)/obj/lazy.libs),$(DEP_LIBS)) $(LDFLAGS)
+	$(Q)$(CC) $(SAN) -pthread -o $@.$$$$ $(CLI_OBJS) $(if $(LAZY),$(B)/obj/lazy.o) $(B)/libquern.a \
+	  $(if $(LAZY),$$(cat $(B)/obj/lazy.libs),$(DEP_LIBS)) $(LDFLAGS) && mv $@.$$$$ $@
 $(B)/libtest.a: $(call obj,$(TEST_LIB_SRCS))
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@.$$$$ && ar rcs $@.$$$$ $^ && mv $@.$$$$ $@
 $(TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libtest.a $(B)/libquern.a
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  LINK  $@")

@@ -6,7 +6,8 @@
 set -eu
 cc=$1 out=$2 libsout=$3 libs=$4; shift 4
 keep=" glib-2.0 m pthread "
-tmp=$out.tmp
+tmp=$out.$$                     # two builds may run at once in one tree: each writes files of its own, then renames
+trap 'rm -f "$tmp".*' EXIT
 nm -u "$@" 2>/dev/null | awk '$1 == "U" { print $2 }' | sort -u > "$tmp.undef"
 nm --defined-only "$@" 2>/dev/null | awk 'NF == 3 { print $3 }' | sort -u > "$tmp.own"
 comm -23 "$tmp.undef" "$tmp.own" > "$tmp.need"
@@ -23,7 +24,7 @@ for l in $libs; do
     if awk '$2 !~ /^[TWi]$/ { bad = 1 } END { exit !bad }' "$tmp.syms"; then rest="$rest $l"; continue; fi
     awk -v so="$soname" '{ print so, $1 }' "$tmp.syms" >> "$tmp.list"
 done
-echo "$rest" > "$libsout"
+echo "$rest" > "$tmp.libs"
 sort -u -k2,2 "$tmp.list" | sort -k1,1 -k2,2 | awk '
     BEGIN { print "/* Written by scripts/lazy-libs.sh. */\n\t.text" }
     {
@@ -59,5 +60,6 @@ sort -u -k2,2 "$tmp.list" | sort -k1,1 -k2,2 | awk '
         print "\t.globl lazylib_table\nlazylib_table:"
         for (l = 1; l <= libs; l++) printf "\t.quad .Lso_%d, .Lnames_%d, .Lslots_%d, %d, 0\n", l, l, l, n[l]
         print "\t.quad 0, 0, 0, 0, 0\n\t.section .note.GNU-stack,\"\",@progbits"
-    }' > "$out"
-rm -f "$tmp".*
+    }' > "$tmp.s"
+mv "$tmp.libs" "$libsout"
+mv "$tmp.s" "$out"
