@@ -270,14 +270,14 @@ static int64_t allocated_size(BlockNode *n)
         return n->drv->allocated(n);
     if (n->file)
         sum = allocated_size(n->file);
-    return sum;
+    return n->drv->kind == DRV_PROTOCOL ? -1 : sum;
 }
 
 bool block_info(BlockNode *n, BlockInfo *info, GError **err)
 {
     n = (BlockNode *)format_of(n);
     *info = (BlockInfo) { .virtual_size = block_node_size(n), .cluster_size = n->cluster_size };
-    info->actual_size = MAX(allocated_size(n), 0);
+    info->actual_size = allocated_size(n);
     if (n->backing_name) {
         info->backing_filename = g_strdup(n->backing_name);
         info->backing_format = g_strdup(n->backing_format);

@@ -92,7 +92,8 @@ bool block_snapshot_load(BlockNode *n, const char *id_or_name, GError **err);
 /* One line of "Format specific information"; value is JSON text (numbers, true, "text", arrays). */
 typedef struct BlockInfoItem { char *key, *value; } BlockInfoItem;
 typedef struct BlockInfo {
-    uint64_t virtual_size, actual_size;
+    uint64_t virtual_size;
+    int64_t actual_size;        /* on the host; negative: not known */
     uint32_t cluster_size;
     bool dirty, encrypted, compressed;
     char *backing_filename, *full_backing_filename, *backing_format;

@@ -120,20 +120,21 @@ static bool take_where(BlockNode *n, Where *w, GHashTable *o, GError **err)
     return true;
 }
 
-static int dial(const Where *w, GError **err)
+int nbd_dial(const char *path, const char *host, const char *port, GError **err)
 {
     int fd = -1;
 
-    if (w->path) {
+    port = port ? port : "10809";
+    if (path) {
         struct sockaddr_un a = { .sun_family = AF_UNIX };
-        if (strlen(w->path) >= sizeof a.sun_path) {
-            err_set(err, "socket path '%s' is too long", w->path);
+        if (strlen(path) >= sizeof a.sun_path) {
+            err_set(err, "socket path '%s' is too long", path);
             return -1;
         }
-        strcpy(a.sun_path, w->path);
+        strcpy(a.sun_path, path);
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
-            err_set_errno(err, errno, "Failed to connect to '%s'", w->path);
+            err_set_errno(err, errno, "Failed to connect to '%s'", path);
             if (fd >= 0)
                 close(fd);
             return -1;
@@ -141,9 +142,9 @@ static int dial(const Where *w, GError **err)
         return fd;
     }
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
-    int e = getaddrinfo(w->host, w->port ? w->port : "10809", &hints, &list);
+    int e = getaddrinfo(host, port, &hints, &list);
     if (e) {
-        err_set(err, "address resolution failed for %s:%s: %s", w->host, w->port ? w->port : "10809", gai_strerror(e));
+        err_set(err, "address resolution failed for %s:%s: %s", host, port, gai_strerror(e));
         return -1;
     }
     e = ENOENT;
@@ -157,14 +158,14 @@ static int dial(const Where *w, GError **err)
     }
     freeaddrinfo(list);
     if (fd < 0)
-        err_set_errno(err, e, "Failed to connect to '%s:%s'", w->host, w->port ? w->port : "10809");
+        err_set_errno(err, e, "Failed to connect to '%s:%s'", host, port);
     else
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int) { 1 }, sizeof(int));
     return fd;
 }
 
 /* ---- handshake ---- */
-static int send_opt(Nbd *s, uint32_t opt, const void *data, uint32_t len)
+int nbd_send_opt(int fd, uint32_t opt, const void *data, uint32_t len)
 {
     uint8_t h[16];
     int ret;
@@ -172,14 +173,14 @@ static int send_opt(Nbd *s, uint32_t opt, const void *data, uint32_t len)
     st64_be(h, NBD_OPTS_MAGIC);
     st32_be(h + 8, opt);
     st32_be(h + 12, len);
-    ret = nbd_write(s->fd, h, 16, len != 0);
-    return ret || !len ? ret : nbd_write(s->fd, data, len, false);
+    ret = nbd_write(fd, h, 16, len != 0);
+    return ret || !len ? ret : nbd_write(fd, data, len, false);
 }
 
-static int get_reply(Nbd *s, uint32_t *type, uint8_t **data, uint32_t *len)
+int nbd_get_reply(int fd, uint32_t *type, uint8_t **data, uint32_t *len)
 {
     uint8_t h[20];
-    int ret = nbd_read(s->fd, h, 20, NULL);
+    int ret = nbd_read(fd, h, 20, NULL);
 
     if (ret)
         return ret;
@@ -188,7 +189,7 @@ static int get_reply(Nbd *s, uint32_t *type, uint8_t **data, uint32_t *len)
     if (ld64_be(h) != NBD_REP_MAGIC || *len > NBD_MAX_OPT)
         return -EPROTO;
     *data = g_malloc0(*len + 1);
-    ret = nbd_read(s->fd, *data, *len, NULL);
+    ret = nbd_read(fd, *data, *len, NULL);
     if (ret)
         g_clear_pointer(data, g_free);
     return ret;
@@ -211,10 +212,10 @@ static int ask_context(Nbd *s, const char *export)
     st32_be(w, sizeof ctx - 1);
     g_byte_array_append(a, w, 4);
     g_byte_array_append(a, (const uint8_t *)ctx, sizeof ctx - 1);
-    ret = send_opt(s, OPT_SET_META, a->data, a->len);
+    ret = nbd_send_opt(s->fd, OPT_SET_META, a->data, a->len);
     for (int budget = 1000; !ret; budget--) {
         g_autofree uint8_t *d = NULL;
-        ret = budget ? get_reply(s, &type, &d, &len) : -EPROTO;
+        ret = budget ? nbd_get_reply(s->fd, &type, &d, &len) : -EPROTO;
         if (ret || type == REP_ACK || (type & 0x80000000u))
             break;
         if (type == REP_META && len >= 4 && ld32_be(d) == 0)
@@ -232,10 +233,10 @@ static bool go(BlockNode *n, Nbd *s, const char *export, GError **err)
 
     st32_be(req, nl);
     memcpy(req + 4, export, nl);
-    ret = send_opt(s, OPT_GO, req, nl + 6);
+    ret = nbd_send_opt(s->fd, OPT_GO, req, nl + 6);
     for (int budget = 1000; !ret; budget--) {
         g_autofree uint8_t *d = NULL;
-        ret = budget ? get_reply(s, &type, &d, &len) : -EPROTO;
+        ret = budget ? nbd_get_reply(s->fd, &type, &d, &len) : -EPROTO;
         if (ret)
             break;
         if (type == REP_ACK)
@@ -251,22 +252,30 @@ static bool go(BlockNode *n, Nbd *s, const char *export, GError **err)
     return err_set_errno(err, -ret, "NBD handshake");
 }
 
-static bool shake(BlockNode *n, Nbd *s, const char *export, GError **err)
+int nbd_greet(int fd)
 {
     uint8_t h[18];
-    uint32_t type, len;
-    int ret = nbd_read(s->fd, h, 18, NULL);
+    int ret = nbd_read(fd, h, 18, NULL);
 
     if (ret)
-        return err_set_errno(err, -ret, "NBD handshake");
+        return ret;
     if (ld64_be(h) != NBD_MAGIC || ld64_be(h + 8) != NBD_OPTS_MAGIC || !(ld16_be(h + 16) & NBD_FIXED))
-        BAD("the server does not speak the fixed newstyle NBD protocol");
+        return -EPROTO;
     st32_be(h, NBD_FIXED | (ld16_be(h + 16) & NBD_NO_ZEROES));
-    ret = nbd_write(s->fd, h, 4, false);
-    ret = ret ? ret : send_opt(s, OPT_STRUCTURED, NULL, 0);
+    return nbd_write(fd, h, 4, false);
+}
+
+static bool shake(BlockNode *n, Nbd *s, const char *export, GError **err)
+{
+    uint32_t type, len;
+    int ret = nbd_greet(s->fd);
+
+    if (ret == -EPROTO)
+        BAD("the server does not speak the fixed newstyle NBD protocol");
+    ret = ret ? ret : nbd_send_opt(s->fd, OPT_STRUCTURED, NULL, 0);
     if (!ret) {
         g_autofree uint8_t *d = NULL;
-        ret = get_reply(s, &type, &d, &len);
+        ret = nbd_get_reply(s->fd, &type, &d, &len);
         s->structured = !ret && type == REP_ACK;
     }
     if (!ret && s->structured)
@@ -274,7 +283,7 @@ static bool shake(BlockNode *n, Nbd *s, const char *export, GError **err)
     return ret ? err_set_errno(err, -ret, "NBD handshake") : go(n, s, export, err);
 }
 
-static void set_timeout(int fd, int seconds)
+void nbd_set_timeout(int fd, int seconds)
 {
     struct timeval t = { .tv_sec = seconds };
 
@@ -290,8 +299,8 @@ static bool nbd_open(BlockNode *n, GHashTable *opts, unsigned flags, GError **er
     Where w = { 0 };
     bool ok = take_where(n, &w, opts, err);
 
-    s->fd = ok ? dial(&w, err) : -1;
-    set_timeout(s->fd, HANDSHAKE_SECONDS);
+    s->fd = ok ? nbd_dial(w.path, w.host, w.port, err) : -1;
+    nbd_set_timeout(s->fd, HANDSHAKE_SECONDS);
     ok = s->fd >= 0 && shake(n, s, w.export ? w.export : "", err);
     if (ok && (flags & BLOCK_RDWR) && (s->flags & TF_READ_ONLY) && !(flags & BLOCK_AUTO_RDONLY))
         ok = err_set(err, "request on denied: the NBD export is read-only");
@@ -302,7 +311,7 @@ static bool nbd_open(BlockNode *n, GHashTable *opts, unsigned flags, GError **er
         g_free(s);
         return false;
     }
-    set_timeout(s->fd, 0);
+    nbd_set_timeout(s->fd, 0);
     n->read_only = !(flags & BLOCK_RDWR) || (s->flags & TF_READ_ONLY);
     g_mutex_init(&s->send);
     g_mutex_init(&s->lock);

@@ -94,7 +94,7 @@ typedef struct Request {
 
 static uint16_t export_flags(const NbdExport *e)
 {
-    return TF_HAS_FLAGS | TF_FLUSH | TF_FUA | TF_DF | TF_CACHE | TF_MULTI |
+    return TF_HAS_FLAGS | TF_FLUSH | TF_FUA | TF_DF | TF_CACHE | (e->single ? 0 : TF_MULTI) |
            (e->read_only ? TF_READ_ONLY : TF_TRIM | TF_ZEROES);
 }
 
@@ -488,7 +488,7 @@ static void set_timeout(int fd, int which, int seconds)
     setsockopt(fd, SOL_SOCKET, which, &t, sizeof t);
 }
 
-bool nbd_serve(const NbdExport *e, int fd, GError **err)
+bool nbd_serve(const NbdExport *e, int fd, bool *used, GError **err)
 {
     Client c = { .e = e, .fd = fd };
     bool leave = false;
@@ -502,6 +502,8 @@ bool nbd_serve(const NbdExport *e, int fd, GError **err)
     ret = handshake(&c, &leave);
     set_timeout(fd, SO_RCVTIMEO, 0);
     set_timeout(fd, SO_SNDTIMEO, 0);
+    if (used)
+        *used = !ret;
     while (!ret)
         ret = serve_one(&c, &leave);
     if (leave)

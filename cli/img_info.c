@@ -26,7 +26,7 @@ void img_print_snapshots(GPtrArray *a)
 
 static void info_human(BlockNode *n, const BlockInfo *i)
 {
-    g_autofree char *virt = img_human_size(i->virtual_size), *disk = img_human_size(i->actual_size);
+    g_autofree char *virt = img_human_size(i->virtual_size), *disk = i->actual_size < 0 ? g_strdup("unavailable") : img_human_size(i->actual_size);
     g_autoptr(GPtrArray) snaps = block_snapshot_list(n);
 
     printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRIu64 " bytes)\ndisk size: %s\n",
@@ -104,7 +104,8 @@ static void info_json(BlockNode *n, const BlockInfo *i, const char *in0)
     if (i->cluster_size)
         printf("%s\"cluster-size\": %u,\n", in, i->cluster_size);
     json_text(in, "format", block_node_format(n));
-    printf("%s\"actual-size\": %" PRIu64 ",\n", in, i->actual_size);
+    if (i->actual_size >= 0)
+        printf("%s\"actual-size\": %" PRId64 ",\n", in, i->actual_size);
     if (i->encrypted)
         printf("%s\"encrypted\": true,\n", in);
     if (i->compressed)

@@ -2,6 +2,8 @@
  * nbd: `quern nbd`, also as qemu-nbd: serves an image to NBD clients on a Unix or TCP socket.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -23,12 +25,12 @@ int nbd_main(int argc, char **argv);
 
 typedef struct Args {
     const char *sock, *bind, *port, *fmt, *name, *desc, *cache, *pidfile, *snap, *policy;
-    bool read_only, persistent, verbose, snapshot, image_opts, fork_off, unmap;
+    bool read_only, persistent, verbose, snapshot, image_opts, fork_off, unmap, list;
     unsigned shared;
     uint64_t offset;
 } Args;
 
-typedef struct Session { const NbdExport *e; int fd; gint *active; bool verbose; } Session;
+typedef struct Session { const NbdExport *e; int fd; gint *active, *used; bool verbose; } Session;
 
 static volatile sig_atomic_t stop_asked;
 static void on_stop(int sig) { stop_asked = 1; }
@@ -44,10 +46,13 @@ static void *session(void *opaque)
 {
     Session *s = opaque;
     g_autoptr(GError) err = NULL;
+    bool used = false;
 
-    if (!nbd_serve(s->e, s->fd, &err) && s->verbose)
+    if (!nbd_serve(s->e, s->fd, &used, &err) && s->verbose)
         fprintf(stderr, "quern nbd: %s\n", err->message);
     close(s->fd);
+    if (used)
+        g_atomic_int_set(s->used, 1);
     g_atomic_int_dec_and_test(s->active);
     g_free(s);
     return NULL;
@@ -97,15 +102,14 @@ static int listen_tcp(const char *host, const char *port, GError **err)
     return fd;
 }
 
-/* Until the last client left, unless persistent; SIGTERM and SIGINT end it at once. */
+/* Until the last client that sent requests left, unless persistent (one that only looks is none); SIGTERM and SIGINT end it at once. */
 static void serve(const Args *a, const NbdExport *e, int lfd)
 {
-    gint active = 0;
-    bool had_client = false;
+    gint active = 0, used = 0;
 
     while (!stop_asked) {
         struct pollfd p = { lfd, POLLIN, 0 };
-        if (!a->persistent && had_client && !g_atomic_int_get(&active))
+        if (!a->persistent && g_atomic_int_get(&used) && !g_atomic_int_get(&active))
             break;
         if ((unsigned)g_atomic_int_get(&active) >= MAX(a->shared, 1)) {
             g_usleep(20000);
@@ -118,9 +122,8 @@ static void serve(const Args *a, const NbdExport *e, int lfd)
             continue;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int) { 1 }, sizeof(int));
         Session *s = g_new(Session, 1);
-        *s = (Session) { e, fd, &active, a->verbose };
+        *s = (Session) { e, fd, &active, &used, a->verbose };
         g_atomic_int_inc(&active);
-        had_client = true;
         g_thread_unref(g_thread_new("nbd-client", session, s));
     }
     for (int i = 0; i < 50 && g_atomic_int_get(&active); i++)
@@ -134,6 +137,68 @@ static bool write_pid(const char *path)
     return !path || g_file_set_contents(path, t, -1, NULL);
 }
 
+/*
+ * --fork: the first process waits until the second serves clients, or failed. Returns where the second tells it,
+ * or -1; does not return in the first.
+ */
+static int go_background(GError **err)
+{
+    int p[2];
+    char c;
+
+    if (pipe(p) < 0) {
+        err_set_errno(err, errno, "pipe");
+        return -1;
+    }
+    pid_t pid = fork();
+    if (pid < 0) {
+        err_set_errno(err, errno, "fork");
+        return -1;
+    }
+    if (pid) {
+        close(p[1]);
+        _exit(read(p[0], &c, 1) != 1);
+    }
+    close(p[0]);
+    setsid();
+    return p[1];
+}
+
+/* From here on nobody who started us should wait for our end through a pipe. */
+static void tell_ready(int fd)
+{
+    if (fd < 0)
+        return;
+    int null = open("/dev/null", O_RDWR);
+    for (int i = 0; null >= 0 && i < 3; i++)
+        dup2(null, i);
+    if (null > 2)
+        close(null);
+    (void)!write(fd, "", 1);
+    close(fd);
+}
+
+static GHashTable *window_of(GHashTable *inner, const char *filename, uint64_t offset)
+{
+    GHashTable *o = block_opts_new();
+    g_autofree char *at = g_strdup_printf("%" PRIu64, offset);
+    GHashTableIter it;
+    gpointer k, v;
+
+    g_hash_table_iter_init(&it, inner);
+    while (g_hash_table_iter_next(&it, &k, &v)) {
+        g_autofree char *key = g_strdup_printf("file.%s", (char *)k);
+        block_opts_set(o, key, v);
+    }
+    block_opts_set(o, "driver", "raw");
+    block_opts_set(o, "offset", at);
+    if (filename && !g_hash_table_contains(inner, "driver"))
+        block_opts_set(o, "file.driver", block_probe_file(filename, NULL) ?: "raw");
+    if (filename)
+        block_opts_set(o, "file.file.filename", filename);
+    return o;
+}
+
 static int run(const Args *a, const char *filename)
 {
     g_autoptr(GHashTable) opts = a->image_opts ? block_opts_parse(filename, "file", NULL) : block_opts_new();
@@ -142,7 +207,7 @@ static int run(const Args *a, const char *filename)
     BlockNode *n;
     GError *err = NULL;
     bool wce = true;
-    int lfd, code = 0;
+    int lfd, ready = -1, code = 0;
 
     if (a->cache && !block_cache_mode(a->cache, &flags, &wce))
         return fail("invalid cache mode", NULL);
@@ -150,20 +215,24 @@ static int run(const Args *a, const char *filename)
         flags |= BLOCK_WRITETHROUGH;
     if (a->fmt && opts)
         block_opts_set(opts, "driver", a->fmt);
+    if (a->offset && opts) {            /* a window of what the guest would see */
+        g_autoptr(GHashTable) inner = g_steal_pointer(&opts);
+        opts = window_of(inner, a->image_opts ? NULL : filename, a->offset);
+        filename = NULL;
+    }
     lfd = a->sock ? listen_unix(a->sock, &err) : listen_tcp(a->bind, a->port, &err);
     if (lfd < 0)
         return fail("cannot listen", err);
     if (a->fork_off) {
-        pid_t p = fork();
-        if (p)
-            _exit(p < 0);
-        setsid();
+        ready = go_background(&err);
+        if (ready < 0)
+            return fail("cannot go to the background", err);
     }
     g = block_graph_new(NULL);
     bool known = !a->policy || block_graph_set_policy(g, a->policy);
     if (!known)
         err_set(&err, "--image-policy '%s' is not known: use any, beside or none", a->policy);
-    n = known && opts ? block_open(g, a->image_opts ? NULL : filename, opts, flags, &err) : NULL;
+    n = known && opts ? block_open(g, a->image_opts || a->offset ? NULL : filename, opts, flags, &err) : NULL;
     if (n && a->snap && !block_snapshot_load(n, a->snap, &err)) {
         block_node_unref(n);
         n = NULL;
@@ -171,10 +240,12 @@ static int run(const Args *a, const char *filename)
     if (!n) {
         code = fail("Failed to open the image", err);
     } else {
-        NbdExport e = { n, a->name ? a->name : "", a->desc, block_node_read_only(n) };
-        if (write_pid(a->pidfile))
+        NbdExport e = { n, a->name ? a->name : "", a->desc, block_node_read_only(n), a->shared == 1 };
+        bool noted = write_pid(a->pidfile);
+        if (noted) {
+            tell_ready(ready);
             serve(a, &e, lfd);
-        else
+        } else
             code = fail("cannot write the pid file", NULL);
         if (!block_node_close(n, &err))
             code = fail("closing the image", err);
@@ -199,13 +270,15 @@ int nbd_main(int argc, char **argv)
         { "pid-file", required_argument, NULL, OPT_PID }, { "image-opts", no_argument, NULL, OPT_IMAGE },
         { "discard", required_argument, NULL, OPT_DISCARD }, { "detect-zeroes", required_argument, NULL, OPT_DETECT },
         { "aio", required_argument, NULL, OPT_AIO }, { "image-policy", required_argument, NULL, OPT_POLICY },
-        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { NULL } };
+        { "offset", required_argument, NULL, 'o' }, { "list", no_argument, NULL, 'L' }, { "connect", required_argument, NULL, 'c' },
+        { "disconnect", no_argument, NULL, 'd' }, { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { NULL } };
     Args a = { .bind = "127.0.0.1", .port = "10809", .shared = 1 };
     struct sigaction sa = { .sa_handler = on_stop };
+    GError *err = NULL;
     int c;
 
     optind = 0;
-    while ((c = getopt_long(argc, argv, "k:p:b:rf:x:D:te:vsl:nhV", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "k:p:b:rf:x:D:te:vsl:nhVo:Lc:d", longs, NULL)) != -1) {
         switch (c) {
         case 'k': a.sock = optarg; break;
         case 'p': a.port = optarg; break;
@@ -220,6 +293,13 @@ int nbd_main(int argc, char **argv)
         case 's': a.snapshot = true; break;
         case 'l': a.snap = g_str_has_prefix(optarg, "snapshot.name=") ? optarg + 14 : optarg; a.read_only = true; break;
         case 'n': a.cache = "none"; break;
+        case 'L': a.list = true; break;
+        case 'o':
+            if (!block_parse_size(optarg, &a.offset, &err))
+                return fail("Invalid offset", err);
+            break;
+        case 'c': case 'd':
+            return fail("/dev/nbd devices are not served: give -k SOCKET or -p PORT, and let nbd-client(8) attach that", NULL);
         case OPT_CACHE: a.cache = optarg; break;
         case OPT_FORK: a.fork_off = true; break;
         case OPT_PID: a.pidfile = optarg; break;
@@ -231,11 +311,16 @@ int nbd_main(int argc, char **argv)
         case 'h':
             printf("usage: quern nbd [-k socket | -b address -p port] [-r] [-f format] [-x name] [-D text] [-t] [-e n] [-s]\n"
                    "                 [-l snapshot] [--cache=mode] [--discard=unmap] [--fork] [--pid-file=path] [--image-opts]\n"
-                   "                 [--image-policy=any|beside|none] file\n");
+                   "                 [-o offset] [--image-policy=any|beside|none] file\n"
+                   "       quern nbd --list [-k socket | -b address -p port]\n");
             return 0;
         default: return 1;
         }
     }
+    if (a.list && (optind != argc || a.fmt || a.read_only || a.offset))
+        return fail("List mode is incompatible with a file name and settings of an image", NULL);
+    if (a.list)
+        return nbd_list(a.sock, a.bind, a.port, stdout, &err) ? 0 : fail("cannot list", err);
     if (optind != argc - 1)
         return fail("Expecting one image file name; try --help", NULL);
     sigaction(SIGTERM, &sa, NULL);
