@@ -1,48 +1,20 @@
 /* test-e1000: EEPROM, rings, offloads, and hostile descriptors. */
 #include "hw/net/e1000_regs.h"
-#include "net/net.h"
-#include "tests/hw/bench.h"
+#include "tests/hw/nicbench.h"
 
 #include <string.h>
 
 enum { TXR = 0x10000, RXR = 0x11000, BUF = 0x20000, RXBUF = 0x40000, RING = 8 };
 
-typedef struct Ctx {
-    Bench *b;
-    NetPort *port;
-    uint64_t bar;
-    unsigned frames;
-    size_t len;
-    uint8_t last[70000];
-    size_t bytes;
-} Ctx;
+typedef NicBench Ctx;
 
-static bool wire_receive(void *opaque, const uint8_t *f, size_t len)
-{
-    Ctx *c = opaque;
-
-    c->frames++;
-    c->len = len;
-    c->bytes += len;
-    memcpy(c->last, f, MIN(len, sizeof c->last));
-    return true;
-}
-
-static const NetPortOps wire_ops = { .receive = wire_receive };
-
-static uint32_t rd(Ctx *c, unsigned off) { return bench_ld(c->b, c->bar + off, 4); }
-static void wr(Ctx *c, unsigned off, uint32_t v) { bench_st(c->b, c->bar + off, 4, v); }
+static uint32_t rd(Ctx *c, unsigned off) { return nicbench_ld(c, off, 4); }
+static void wr(Ctx *c, unsigned off, uint32_t v) { nicbench_st(c, off, 4, v); }
 
 static Ctx *setup(void)
 {
-    Ctx *c = g_new0(Ctx, 1);
+    Ctx *c = nicbench_new("e1000", 0);
 
-    c->b = bench_new(NULL, NULL);
-    c->port = net_port_new("test", "w", &wire_ops, c);
-    bench_backend(c->b, "netdev", "w", c->port);
-    bench_add(c->b, "e1000", "netdev=w,mac=52:54:00:aa:bb:cc");
-    bench_pci_map(c->b, bench_dev(c->b, 0));
-    c->bar = bench_bar(c->b, bench_dev(c->b, 0), 0);
     wr(c, E_TDBAL, TXR);
     wr(c, E_TDLEN, RING * 16);
     wr(c, E_TCTL, TCTL_EN);
@@ -57,13 +29,6 @@ static Ctx *setup(void)
     wr(c, E_RCTL, RCTL_EN | RCTL_BAM);
     wr(c, E_RDT, RING - 1);
     return c;
-}
-
-static void teardown(Ctx *c)
-{
-    bench_free(c->b);
-    net_port_free(c->port);
-    g_free(c);
 }
 
 static void txd(Ctx *c, unsigned i, uint64_t low, uint32_t cmd, uint32_t high)
@@ -89,7 +54,7 @@ static void eeprom_holds_mac_and_checksum(void)
             g_assert_cmphex(rd(c, E_EERD) >> 16, ==, 0xccbb);
     }
     g_assert_cmphex(sum, ==, 0xbaba);
-    teardown(c);
+    nicbench_free(c);
 }
 
 static uint16_t microwire(Ctx *c, unsigned word)
@@ -119,7 +84,7 @@ static void eeprom_answers_microwire(void)
     g_assert_cmphex(microwire(c, 0), ==, 0x5452);
     g_assert_cmphex(microwire(c, 1), ==, 0xaa00);
     g_assert_cmphex(microwire(c, 2), ==, 0xccbb);
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void frame_is_sent_and_reported(void)
@@ -138,7 +103,7 @@ static void frame_is_sent_and_reported(void)
     CHECK(bench_intx(c->b, bench_dev(c->b, 0)));
     g_assert_cmpuint(rd(c, E_ICR) & ICR_TXDW, ==, ICR_TXDW);
     CHECK(!bench_intx(c->b, bench_dev(c->b, 0)));
-    teardown(c);
+    nicbench_free(c);
 }
 
 /* 4000 data bytes with mss 1000 leave as four segments with good sums and advancing sequence numbers. */
@@ -160,7 +125,7 @@ static void large_send_is_segmented(void)
     g_assert_cmpuint(c->len, ==, 1054);
     g_assert_cmpuint(ld32_be(c->last + 38), ==, 3000);
     g_assert_cmpuint(c->last[47], ==, 0x18);
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void received_frame_lands_in_ring(void)
@@ -179,7 +144,7 @@ static void received_frame_lands_in_ring(void)
         net_send(c->port, f, sizeof f);         /* more than fit: they wait */
     wr(c, E_RDT, 5);
     g_assert_cmpuint(rd(c, E_GPRC), >, RING);
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void own_registers_as_buffer_are_harmless(void)
@@ -191,7 +156,7 @@ static void own_registers_as_buffer_are_harmless(void)
     wr(c, E_TDT, 2);
     wr(c, E_TDBAL, c->bar);
     wr(c, E_TDT, 3);
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void random_registers_and_rings_are_survived(void)
@@ -218,7 +183,7 @@ static void random_registers_and_rings_are_survived(void)
             bench_step_us(c->b, 100);
     }
     bench_reset(c->b);
-    teardown(c);
+    nicbench_free(c);
 }
 
 int main(int argc, char **argv)

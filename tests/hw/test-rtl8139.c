@@ -1,49 +1,17 @@
 /* test-rtl8139: classic and C+ rings, offloads, EEPROM, statistics, timer, and hostile descriptors. */
 #include "hw/net/rtl8139_regs.h"
-#include "net/net.h"
-#include "tests/hw/bench.h"
+#include "tests/hw/nicbench.h"
 
 #include <string.h>
 #include <zlib.h>
 
 enum { RING = 0x10000, TXR = 0x30000, RXR = 0x31000, BUF = 0x40000, RXBUF = 0x60000 };
 
-typedef struct Ctx {
-    Bench *b;
-    NetPort *port;
-    uint64_t bar;
-    unsigned frames;
-    size_t len;
-    uint8_t last[70000];
-} Ctx;
+typedef NicBench Ctx;
 
-static bool wire_receive(void *opaque, const uint8_t *f, size_t len)
-{
-    Ctx *c = opaque;
-
-    c->frames++;
-    c->len = len;
-    memcpy(c->last, f, MIN(len, sizeof c->last));
-    return true;
-}
-
-static const NetPortOps wire_ops = { .receive = wire_receive };
-
-static uint64_t rd(Ctx *c, unsigned off, unsigned size) { return bench_ld(c->b, c->bar + off, size); }
-static void wr(Ctx *c, unsigned off, unsigned size, uint32_t v) { bench_st(c->b, c->bar + off, size, v); }
-
-static Ctx *setup(void)
-{
-    Ctx *c = g_new0(Ctx, 1);
-
-    c->b = bench_new(NULL, NULL);
-    c->port = net_port_new("test", "w", &wire_ops, c);
-    bench_backend(c->b, "netdev", "w", c->port);
-    bench_add(c->b, "rtl8139", "netdev=w,mac=52:54:00:aa:bb:cc");
-    bench_pci_map(c->b, bench_dev(c->b, 0));
-    c->bar = bench_bar(c->b, bench_dev(c->b, 0), 1);
-    return c;
-}
+static uint64_t rd(Ctx *c, unsigned off, unsigned size) { return nicbench_ld(c, off, size); }
+static void wr(Ctx *c, unsigned off, unsigned size, uint32_t v) { nicbench_st(c, off, size, v); }
+static Ctx *setup(void) { return nicbench_new("rtl8139", 1); }
 
 static Ctx *setup_classic(void)
 {
@@ -65,13 +33,6 @@ static Ctx *setup_cplus(void)
     wr(c, R_CR, 1, CR_RE | CR_TE);
     wr(c, R_RCR, 4, RCR_APM | RCR_AB);
     return c;
-}
-
-static void teardown(Ctx *c)
-{
-    bench_free(c->b);
-    net_port_free(c->port);
-    g_free(c);
 }
 
 static void desc(Ctx *c, uint64_t ring, unsigned i, uint32_t ctl, uint32_t second, uint64_t buf)
@@ -121,7 +82,7 @@ static void eeprom_holds_ids_and_address(void)
     g_assert_cmphex(microwire(c, 7), ==, 0x5452);
     g_assert_cmphex(microwire(c, 9), ==, 0xccbb);
     g_assert_cmphex(rd(c, R_IDR, 4), ==, 0xaa005452);
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void configuration_is_locked(void)
@@ -135,7 +96,7 @@ static void configuration_is_locked(void)
     g_assert_cmphex(rd(c, R_IDR, 4), ==, 0x11223344);
     wr(c, R_9346CR, 1, CR93_AUTOLOAD);
     g_assert_cmphex(rd(c, R_IDR, 4), ==, 0xaa005452);
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void classic_buffers_are_sent_in_turn(void)
@@ -156,7 +117,7 @@ static void classic_buffers_are_sent_in_turn(void)
     CHECK(bench_intx(c->b, bench_dev(c->b, 0)));
     wr(c, R_ISR, 2, ISR_TOK);
     CHECK(!bench_intx(c->b, bench_dev(c->b, 0)));
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void classic_ring_wraps_and_waits(void)
@@ -179,7 +140,7 @@ static void classic_ring_wraps_and_waits(void)
         got++;
     }
     g_assert_cmpuint(got, ==, 12);
-    teardown(c);
+    nicbench_free(c);
 }
 
 /* A driver that polls: it reads a batch, acknowledges after each frame, and while the ring is full again
@@ -203,7 +164,7 @@ static void classic_ring_full_behind_an_acknowledge_interrupts(void)
         bench_step_ms(c->b, got < 35 ? 0 : 2);          /* the last ones: none waits behind them */
     }
     g_assert_cmpuint(got, ==, 40);
-    teardown(c);
+    nicbench_free(c);
 }
 
 /* Acknowledging without reading must not bring the interrupt back at once, or the guest hangs in it. */
@@ -220,7 +181,7 @@ static void classic_ring_left_full_interrupts_by_the_clock(void)
     CHECK(!bench_intx(c->b, bench_dev(c->b, 0)));
     bench_step_ms(c->b, 2);
     CHECK(bench_intx(c->b, bench_dev(c->b, 0)));
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void make_tcp(uint8_t *f, size_t len)
@@ -270,7 +231,7 @@ static void cplus_fragments_leave_as_one_frame_with_checksums(void)
     check_sums(c->last, c->len);
     g_assert_cmphex(word(c, TXR) & D_OWN, ==, 0);
     g_assert_cmphex(rd(c, R_ISR, 2) & (ISR_TOK | ISR_TDU), ==, ISR_TOK | ISR_TDU);
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void cplus_large_send_is_segmented(void)
@@ -288,7 +249,7 @@ static void cplus_large_send_is_segmented(void)
     memmove(c->last + 12, c->last + 16, c->len - 16);
     check_sums(c->last, c->len - 4);
     g_assert_cmpuint(ld32_be(c->last + 38), ==, 3000);
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void cplus_receive_reports_checksums(void)
@@ -315,7 +276,7 @@ static void cplus_receive_reports_checksums(void)
     desc(c, RXR, 0, D_OWN | 2048, 0, RXBUF);
     bench_step_ms(c->b, 2);
     g_assert_cmphex(word(c, RXR) & D_OWN, ==, 0);
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void statistics_are_dumped_and_state_survives(void)
@@ -332,7 +293,7 @@ static void statistics_are_dumped_and_state_survives(void)
     g_assert_cmphex(rd(c, R_DTCCR, 4), ==, 0x5000);
     g_assert_cmpuint(word(c, 0x5008), ==, 1);
     g_assert_cmpuint(word(c, 0x5030), ==, 1);
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void timer_interrupts_at_its_count(void)
@@ -347,7 +308,7 @@ static void timer_interrupts_at_its_count(void)
     CHECK(bench_intx(c->b, bench_dev(c->b, 0)));
     wr(c, R_ISR, 2, ISR_TIMEOUT);
     CHECK(!bench_intx(c->b, bench_dev(c->b, 0)));
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void multicast_hash_selects(void)
@@ -362,7 +323,7 @@ static void multicast_hash_selects(void)
     wr(c, R_MAR + 4, 4, 0);
     net_send(c->port, f, sizeof f);
     g_assert_cmpuint(rd(c, R_CBR, 2), ==, 68);
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void link_change_interrupts(void)
@@ -376,7 +337,7 @@ static void link_change_interrupts(void)
     g_assert_cmphex(rd(c, R_MSR, 1) & MSR_LINKB, ==, MSR_LINKB);
     net_port_set_link(c->port, true);
     g_assert_cmphex(rd(c, R_BMSR, 2) & BMSR_LINK, ==, BMSR_LINK);
-    teardown(c);
+    nicbench_free(c);
 }
 
 /* Every descriptor owned by the card and no end mark: each kick ends, time goes on. */
@@ -391,7 +352,7 @@ static void endless_ring_is_bounded(void)
     bench_step_ms(c->b, 1);
     wr(c, R_RDSAR, 4, c->bar);
     net_send(c->port, (const uint8_t *)"\xff\xff\xff\xff\xff\xff 8 bytes", 14);
-    teardown(c);
+    nicbench_free(c);
 }
 
 static void random_registers_and_rings_are_survived(void)
@@ -423,7 +384,7 @@ static void random_registers_and_rings_are_survived(void)
         }
     }
     bench_reset(c->b);
-    teardown(c);
+    nicbench_free(c);
 }
 
 int main(int argc, char **argv)

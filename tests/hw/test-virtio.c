@@ -1,8 +1,7 @@
 /* test-virtio: rings, virtio-blk requests, virtio-net frames, and what a lying driver gets. */
-#include "tests/hw/bench.h"
+#include "tests/hw/nicbench.h"
 
 #include "block/block.h"
-#include "net/net.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
@@ -298,30 +297,12 @@ static void ring_format_and_size_lies_are_refused_and_survive_a_load(void)
     teardown(&c);
 }
 
-typedef struct Wire { unsigned frames; size_t len; uint8_t last[2048]; } Wire;
-
-static bool wire_receive(void *opaque, const uint8_t *f, size_t len)
-{
-    Wire *w = opaque;
-
-    w->frames++;
-    w->len = len;
-    memcpy(w->last, f, MIN(len, sizeof w->last));
-    return true;
-}
-
-static const NetPortOps wire_ops = { .receive = wire_receive };
-
 static void net_sends_and_receives(void)
 {
-    Ctx c = { bench_new(NULL, NULL), NULL, NULL, 0, 0 };
-    Wire w = { 0 };
-    NetPort *port = net_port_new("test", "w", &wire_ops, &w);
+    NicBench *w = nicbench_new("virtio-net-pci", 4);
+    Ctx c = { .b = w->b };
     uint8_t frame[100] = { 255, 255, 255, 255, 255, 255, 1 }, got[112], v[2];
 
-    bench_backend(c.b, "netdev", "w", port);
-    bench_add(c.b, "virtio-net-pci", "netdev=w");
-    bench_pci_map(c.b, bench_dev(c.b, 0));
     start_driver(&c, 1ULL << 32);
     start_queue(&c, 0, 0x4000);
     start_queue(&c, 1, 0);
@@ -330,9 +311,9 @@ static void net_sends_and_receives(void)
     desc(&c, DESC, 0, BUF, 12 + sizeof frame, 0, 0);
     offer(&c, 0);
     bench_st(c.b, c.bar + NOTIFY + 4, 2, 1);
-    g_assert_cmpuint(w.frames, ==, 1);
-    g_assert_cmpmem(w.last, w.len, frame, sizeof frame);
-    g_assert_true(net_send(port, frame, sizeof frame));         /* no buffer yet: waits in the port */
+    g_assert_cmpuint(w->frames, ==, 1);
+    g_assert_cmpmem(w->last, w->len, frame, sizeof frame);
+    g_assert_true(net_send(w->port, frame, sizeof frame));         /* no buffer yet: waits in the port */
     desc(&c, DESC + 0x4000, 0, 0x50000, 2048, D_WRITE, 0);
     st16_le(v, 0);
     bench_mem_write(c.b, AVAIL + 0x4000 + 4, v, 2);
@@ -341,8 +322,39 @@ static void net_sends_and_receives(void)
     bench_st(c.b, c.bar + NOTIFY, 2, 0);
     bench_mem_read(c.b, 0x50000, got, sizeof got);
     g_assert_cmpmem(got + 12, sizeof frame, frame, sizeof frame);
-    bench_free(c.b);
-    net_port_free(port);
+    nicbench_free(w);
+}
+
+/* The driver is asked by a bit and an interrupt, and says that it saw them (virtio 1.2, 5.1.6.5.4). */
+static void net_driver_is_asked_to_announce_itself(void)
+{
+    enum { F_STATUS = 1 << 16, F_CTRL_VQ = 1 << 17, F_ANNOUNCE = 1 << 21, S_ANNOUNCE = 2, RARP = 0x8035 };
+    static const NetAnnouncePlan once = { .rounds = 1 };
+    NicBench *w = nicbench_new("virtio-net-pci", 4);
+    Ctx c = { .b = w->b };
+    uint8_t cmd[2] = { 3, 0 }, ack = 0xff;
+
+    start_driver(&c, 1ULL << 32 | F_STATUS);
+    cw(&c, 0x14, 1, 15);
+    g_assert_true(net_announce(w->port->peer, &once));
+    g_assert_cmphex(ld16_be(w->last + 12), ==, RARP);
+    g_assert_cmpuint(bench_ld(c.b, c.bar + CONFIG + 6, 2) & S_ANNOUNCE, ==, 0);         /* it does not know how */
+    start_driver(&c, 1ULL << 32 | F_STATUS | F_CTRL_VQ | F_ANNOUNCE);
+    start_queue(&c, 2, 0);
+    cw(&c, 0x14, 1, 15);
+    g_assert_true(net_announce(w->port->peer, &once));
+    g_assert_cmpuint(w->frames, ==, 2);
+    g_assert_cmpuint(bench_ld(c.b, c.bar + CONFIG + 6, 2) & S_ANNOUNCE, ==, S_ANNOUNCE);
+    bench_mem_write(c.b, BUF, cmd, sizeof cmd);
+    bench_mem_write(c.b, BUF + 16, &ack, 1);
+    desc(&c, DESC, 0, BUF, sizeof cmd, D_NEXT, 1);
+    desc(&c, DESC, 1, BUF + 16, 1, D_WRITE, 0);
+    offer(&c, 0);
+    bench_st(c.b, c.bar + NOTIFY + 8, 2, 2);
+    bench_mem_read(c.b, BUF + 16, &ack, 1);
+    g_assert_cmpuint(ack, ==, 0);
+    g_assert_cmpuint(bench_ld(c.b, c.bar + CONFIG + 6, 2) & S_ANNOUNCE, ==, 0);
+    nicbench_free(w);
 }
 
 int main(int argc, char **argv)
@@ -356,5 +368,6 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio/packed_ring_completes_in_place", packed_ring_completes_in_place);
     g_test_add_func("/virtio/ring_format_and_size_lies_are_refused_and_survive_a_load", ring_format_and_size_lies_are_refused_and_survive_a_load);
     g_test_add_func("/virtio/net_sends_and_receives", net_sends_and_receives);
+    g_test_add_func("/virtio/net_driver_is_asked_to_announce_itself", net_driver_is_asked_to_announce_itself);
     return g_test_run();
 }
