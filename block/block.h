@@ -190,7 +190,7 @@ bool block_dev_locked(const BlockDev *dev);
 
 /* ---- statistics ---- */
 typedef struct BlockStats {
-    uint64_t bytes[4], ops[4], failed[4], merged[4];    /* indexed by BLOCK_STAT_x */
+    uint64_t bytes[4], ops[4], failed[4]; /* indexed by BLOCK_STAT_x */
     uint64_t total_ns[4];
     uint64_t wr_highest;        /* end of the highest byte written */
 } BlockStats;

@@ -62,7 +62,6 @@ typedef struct BlockDriver {
     bool (*make_empty)(BlockNode *n, GError **err);
     bool supports_backing;
     bool compresses;            /* takes BLOCK_COMPRESSED writes */
-    bool own_files;                 /* opens its files itself (descriptor formats) */
 } BlockDriver;
 
 struct BlockNode {
@@ -81,7 +80,6 @@ struct BlockNode {
     uint32_t cluster_size;
     uint32_t align;                 /* O_DIRECT alignment; 1 when free */
     void *priv;
-    GList *named_link;              /* in the graph's list while it holds a reference */
 };
 
 const BlockDriver *block_driver_find(const char *name);

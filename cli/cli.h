@@ -67,7 +67,6 @@ typedef struct Services {
     GPtrArray *audiodevs;       /* AudioDev * */
     GPtrArray *objects;         /* OptList * of -object */
     GPtrArray *monitor_chrs;    /* Chardev * that get a monitor for people */
-    char *default_display;
     Speed speed;
 } Services;
 bool services_new(Services *s, Cli *cli, Machine *m, GError **err) MUST_CHECK;

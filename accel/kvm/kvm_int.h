@@ -19,7 +19,7 @@ typedef struct KvmSlot {
 typedef struct KvmCaps {        /* what this host's KVM can, asked once (caps.c) */
     bool readonly_mem, irqchip, split, routing, signal_msi, pit, irqfd, resample, ioeventfd, ioeventfd_any;
     bool coalesced_pio, xcrs, debugregs, vcpu_events, smm, nested, mce, guest_debug, tsc_control, tsc_deadline;
-    bool x2apic_ids, triple_fault, exception_payload, hyperv, kvmclock, halt_poll, boot_cpu;
+    bool x2apic_ids, triple_fault, exception_payload, hyperv, halt_poll, boot_cpu;
     unsigned slots, coalesced, dirty_ring, disable_exits, mce_banks, xsave_size, nested_size, clock_flags;
 } KvmCaps;
 
@@ -77,8 +77,6 @@ typedef struct KvmVcpu {
     uint64_t exits[KVM_EXIT_KINDS];     /* by reason, for info kvm */
     struct { uint64_t addr; bool code; } debug_at[KVM_DEBUG_MAX];       /* debug registers in use (debug.c) */
     unsigned debug_count;
-    uint64_t refused_rip;       /* of the last instruction KVM refused, and how often in a row */
-    unsigned refused_again;
     KvmUser *user;              /* user.c; NULL: KVM runs everything */
 } KvmVcpu;
 
