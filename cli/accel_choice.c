@@ -56,6 +56,14 @@ static bool try_create(Cli *cli, Machine *m, const Accel *a, OptList *opts, GErr
     return false;
 }
 
+#define NO_ENGINE "no engine can run a guest here: "
+
+/* The reasons of try_group() alone. */
+static const char *without_preamble(const char *message)
+{
+    return g_str_has_prefix(message, NO_ENGINE) ? message + strlen(NO_ENGINE) : message;
+}
+
 /* The first of names that says it runs a processor like cpu well here. */
 static bool try_group(Cli *cli, Machine *m, const char *const *names, OptList *opts, bool tell, const void *cpu, GError **err)
 {
@@ -74,7 +82,7 @@ static bool try_group(Cli *cli, Machine *m, const char *const *names, OptList *o
         }
         g_string_append_printf(why, "%sno %s: %s", why->len ? "; " : "", a->name, e ? e->message : "it did not start");
     }
-    return err_set(err, "no engine can run a guest here%s%s", why->len ? ": " : "", why->str);
+    return err_set(err, "%s%s", NO_ENGINE, why->str);
 }
 
 static bool unknown_engine(const char *name, GError **err)
@@ -167,6 +175,7 @@ static bool require_kvm(Cli *cli, Machine *m, GError **err)
 bool cli_choose_accel(Cli *cli, Machine *m, const void *cpu, GError **err)
 {
     g_autoptr(OptList) none = optlist_new();
+    g_autoptr(GString) why = g_string_new(NULL);
 
     if (cli->require_kvm)
         return require_kvm(cli, m, err);
@@ -178,14 +187,14 @@ bool cli_choose_accel(Cli *cli, Machine *m, const void *cpu, GError **err)
 
         if (try_wish(cli, m, g_ptr_array_index(cli->accels, i), last, cpu, &e)) {
             if (i)
-                cli->engine_notice = g_strdup_printf("running the guest with %s (%s)", m->accel->name, m->accel->desc);
+                cli->engine_notice = g_strdup_printf("running the guest with %s (%s); %s", m->accel->name, m->accel->desc, why->str);
             return true;
         }
         if (last) {
             g_propagate_error(err, g_steal_pointer(&e));
             return false;
         }
-        log_info("%s; trying the next engine", e->message);
+        g_string_append_printf(why, "%s%s", why->len ? "; " : "", without_preamble(e->message));
     }
     return false;
 }

@@ -69,6 +69,8 @@ bool kvm_irqchip_init(KvmVm *vm, const char *mode, GError **err)
 
     g_mutex_init(&vm->route_lock);
     vm->routes = g_array_new(FALSE, TRUE, sizeof(Route));
+    if (mode && strcmp(mode, "on") && strcmp(mode, "off") && strcmp(mode, "split"))
+        return err_set(err, "kernel-irqchip is on, off or split, not '%s'", mode);
     if (vm->user_only)          /* interpreted code reaches the models only */
         mode = "off";
     if (!mode)
@@ -79,12 +81,10 @@ bool kvm_irqchip_init(KvmVm *vm, const char *mode, GError **err)
         if (!create_split(vm, err))
             return false;
         vm->irqchip = IRQCHIP_SPLIT;
-    } else if (g_str_equal(mode, "on")) {
+    } else {
         if (!create_on(vm, err))
             return false;
         vm->irqchip = IRQCHIP_ON;
-    } else {
-        return err_set(err, "kernel-irqchip is on, off or split, not '%s'", mode);
     }
     if (!kvm_enable_cap(vm, KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK))
         log_info("this host's KVM knows 255 local APICs at most");
