@@ -62,7 +62,7 @@ void fl_liveness(Tr *t, uint16_t at_end)
     }
 }
 
-uint16_t fl_peek(Tr *t, int32_t off)
+static uint16_t peek(Tr *t, int32_t off)
 {
     uint16_t killed = 0, live = 0;
 
@@ -83,6 +83,17 @@ uint16_t fl_peek(Tr *t, int32_t off)
         off += i.len;
     }
     return killed == FL_ALL ? live : FL_ALL;
+}
+
+/* Asked two or three times in a row for the same place. */
+uint16_t fl_peek(Tr *t, int32_t off)
+{
+    if (!t->peeked || t->peeked_at != off) {
+        t->peeked_flags = peek(t, off);
+        t->peeked_at = off;
+        t->peeked = true;
+    }
+    return t->peeked_flags;
 }
 
 /* One host instruction on guest registers a, b at the recipe's size: op is the 32-bit opcode. */

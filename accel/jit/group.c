@@ -11,6 +11,8 @@
  */
 #include "accel/jit/trans_int.h"
 
+#include <string.h>
+
 enum { GROUP_SPAN = 512, STACK_SPAN = 1024 };
 
 typedef struct Cand {           /* a group in the making */
@@ -215,7 +217,10 @@ static void keep(Plan *p, Access *a)
 
 void group_plan(Tr *t)
 {
-    Plan p = { .t = t };
+    Plan p;
+
+    memset(&p, 0, offsetof(Plan, cand));
+    p.t = t;
 
     for (unsigned k = 0; k < t->n; k++)
         t->t[k].mem.group = t->t[k].stk.group = -1;

@@ -73,6 +73,9 @@ typedef struct Tr {
     FlagHome home;
     Recipe rc;                  /* valid unless RC_NONE */
     uint64_t entry, peek_lines;
+    bool peeked;                /* fl_peek() was asked for this place last */
+    int32_t peeked_at;
+    uint16_t peeked_flags;
     Group groups[JIT_GROUPS];
     unsigned n_groups;
     int s1_group;               /* r11 holds this group's host address; -1: none */

@@ -240,7 +240,7 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
 }
 
 /* Branches to what is translated already, its own start too, need not come back to the run loop once. */
-static void link_known(Tr *t, JitBlock *b)
+static void link_known(Tr *t, JitBlock *b, const JitPage *page)
 {
     JitExit *out = b->exits;
 
@@ -250,7 +250,8 @@ static void link_known(Tr *t, JitBlock *b)
 
         if (!is_chained(x))
             continue;
-        if (x->kind == X_CHAIN && !x->other_mode && (to = jit_block_find(t->j, t->page + x->toff, t->mode)))
+        if (x->kind == X_CHAIN && !x->other_mode && page->lines >> (x->toff >> 6 & 63) & 1 &&
+            (to = jit_block_find(t->j, t->page + x->toff, t->mode)))
             jit_link(t->j, out, to);
         out++;
     }
@@ -312,7 +313,7 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     j->cache.cold = t->e.p - j->cache.rw;
     jit_block_add(j, b, page);
     if (!j->check)
-        link_known(t, b);
+        link_known(t, b, page);
     if (j->m->perf) {
         fprintf(j->m->perf, "%" PRIx64 " %x guest:%" PRIx64 "\n%" PRIx64 " %x guest-slow:%" PRIx64 "\n", b->code, b->code_len,
                 j->c->rip, e_rx(&t->e, cold), (unsigned)(t->e.p - cold), j->c->rip);
