@@ -7,13 +7,33 @@
 
 enum { TREE_DEPTH_MAX = 64 };   /* alias chains deeper than this are a wiring mistake */
 
-/* The machine lock is one per process, and so is what it guards: the list of address
-   spaces to flatten again when any tree changes, and the nesting of batches. */
+/* An address space, and views its tree had before: windows that are shown and hidden all the time (SMRAM: twice
+   per SMI) lead to few different ones. */
+enum { KEPT_VIEWS = 4 };
+typedef struct Space {
+    AddressSpace *as;
+    struct { uint64_t shown; FlatView *view; } kept[KEPT_VIEWS];
+    unsigned next;
+    uint64_t structure;         /* tree_structure they are of */
+} Space;
+
+/* The machine lock is one per process, and so is what it guards: the list of address spaces (Space)
+   to look at again when any tree changes, and the nesting of batches. tree_structure counts changes of
+   trees other than regions shown or hidden; shown_set is the same again when the same ones are shown. */
 static GPtrArray *spaces;
 static unsigned batch_depth;
 static bool batch_dirty;
+static uint64_t tree_structure, shown_set;
 
 static void tree_changed(void);
+static void shown_changed(void);
+
+static uint64_t token(const Region *r)
+{
+    uint64_t x = (uintptr_t)r * 0x9e3779b97f4a7c15ULL;
+
+    return (x ^ x >> 32) * 0xd6e8feb86659fd93ULL;
+}
 
 static void region_init(Region *r, const char *name, RegionKind kind, uint64_t size)
 {
@@ -108,7 +128,8 @@ void region_set_enabled(Region *r, bool on)
     if (r->enabled == on)
         return;
     r->enabled = on;
-    tree_changed();
+    shown_set += on ? token(r) : -token(r);
+    shown_changed();
 }
 
 void region_set_addr(Region *r, uint64_t addr)
@@ -265,11 +286,48 @@ const FlatRange *flat_view_find(const FlatView *v, uint64_t addr)
     return NULL;
 }
 
-static void addrspace_update(AddressSpace *as)
+static void forget_kept(Space *s)
 {
-    FlatView *now = flat_view_build(as->root), *old = as->view;
+    for (unsigned i = 0; i < KEPT_VIEWS; i++) {
+        flat_view_unref(s->kept[i].view);
+        s->kept[i].view = NULL;
+    }
+}
 
-    if (old && views_equal(old, now)) {
+/* A reference to what the tree looks like now: the view in force, if it is equal to that. */
+static FlatView *view_now(Space *s)
+{
+    FlatView *v = NULL, *old = s->as->view;
+
+    if (s->structure != tree_structure)
+        forget_kept(s);
+    s->structure = tree_structure;
+    for (unsigned i = 0; i < KEPT_VIEWS && !v; i++)
+        if (s->kept[i].view && s->kept[i].shown == shown_set)
+            v = s->kept[i].view;
+    if (!v) {
+        unsigned n = s->next++ % KEPT_VIEWS;
+
+        v = flat_view_build(s->as->root);
+        if (old && views_equal(old, v)) {
+            flat_view_unref(v);
+            v = old;
+            atomic_fetch_add(&v->refs, 1);
+        }
+        flat_view_unref(s->kept[n].view);
+        s->kept[n].shown = shown_set;
+        s->kept[n].view = v;
+    }
+    atomic_fetch_add(&v->refs, 1);
+    return v;
+}
+
+static void addrspace_update(Space *s)
+{
+    AddressSpace *as = s->as;
+    FlatView *now = view_now(s), *old = as->view;
+
+    if (old == now) {
         flat_view_unref(now);
         return;
     }
@@ -286,6 +344,12 @@ static void addrspace_update(AddressSpace *as)
 }
 
 static void tree_changed(void)
+{
+    tree_structure++;
+    shown_changed();
+}
+
+static void shown_changed(void)
 {
     if (batch_depth) {
         batch_dirty = true;
@@ -305,11 +369,20 @@ void region_batch_end(void)
 {
     g_assert(batch_depth);
     if (--batch_depth == 0 && batch_dirty)
-        tree_changed();
+        shown_changed();
+}
+
+static void space_free(gpointer p)
+{
+    forget_kept(p);
+    g_free(p);
 }
 
 void addrspace_init(AddressSpace *as, const char *name, Region *root)
 {
+    Space *s = g_new0(Space, 1);
+
+    s->as = as;
     memset(as, 0, sizeof *as);
     as->name = name;
     as->root = root;
@@ -317,16 +390,18 @@ void addrspace_init(AddressSpace *as, const char *name, Region *root)
     g_mutex_init(&as->view_lock);
     as->listeners = g_array_new(false, false, sizeof(RegionListener));
     if (!spaces)
-        spaces = g_ptr_array_new();
-    g_ptr_array_add(spaces, as);
-    addrspace_update(as);
+        spaces = g_ptr_array_new_with_free_func(space_free);
+    g_ptr_array_add(spaces, s);
+    addrspace_update(s);
 }
 
 void addrspace_destroy(AddressSpace *as)
 {
     if (!as->listeners)
         return;
-    g_ptr_array_remove(spaces, as);
+    for (unsigned i = spaces->len; i-- > 0;)
+        if (((Space *)g_ptr_array_index(spaces, i))->as == as)
+            g_ptr_array_remove_index(spaces, i);
     if (!spaces->len)
         g_clear_pointer(&spaces, g_ptr_array_unref);
     flat_view_unref(as->view);
@@ -354,7 +429,7 @@ void addrspace_listen(AddressSpace *as, const RegionListener *l)
 void region_notify_protect(RamBlock *rb, uint64_t off, uint64_t len)
 {
     for (unsigned i = 0; spaces && i < spaces->len; i++) {
-        AddressSpace *as = g_ptr_array_index(spaces, i);
+        AddressSpace *as = ((Space *)g_ptr_array_index(spaces, i))->as;
 
         for (unsigned j = 0; j < as->listeners->len; j++) {
             RegionListener *l = &g_array_index(as->listeners, RegionListener, j);
@@ -368,7 +443,7 @@ void region_notify_protect(RamBlock *rb, uint64_t off, uint64_t len)
 void ram_sync_dirty(RamBlock *rb)
 {
     for (unsigned i = 0; spaces && i < spaces->len; i++) {
-        AddressSpace *as = g_ptr_array_index(spaces, i);
+        AddressSpace *as = ((Space *)g_ptr_array_index(spaces, i))->as;
 
         for (unsigned j = 0; j < as->listeners->len; j++) {
             RegionListener *l = &g_array_index(as->listeners, RegionListener, j);

@@ -70,8 +70,10 @@ static uint64_t get(X86Cpu *c, unsigned off, unsigned size)
     return fr && pa - fr->addr <= fr->size - size ? flat_range_read(fr, pa, size) : 0;
 }
 
+/* Whatever the TLBs hold is forgotten. */
 static void show_smram(X86Cpu *c, bool on)
 {
+    const FlatView *before = c->vcpu.mem_view;
     bool held = machine_lock_held();
 
     if (!held)
@@ -81,7 +83,8 @@ static void show_smram(X86Cpu *c, bool on)
     vcpu_take_views(&c->vcpu);
     if (!held)
         machine_unlock();
-    x86_tlb_flush_all(c);
+    if (c->vcpu.mem_view == before)     /* a new view has flushed already */
+        x86_tlb_flush_all(c);
 }
 
 static uint64_t *reg_of(X86Cpu *c, const struct SaveReg *r) { return (uint64_t *)((char *)c + r->field); }

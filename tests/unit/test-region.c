@@ -259,11 +259,52 @@ static void stores_set_dirty_bits_and_tell_code(void)
     ram_block_free(rb);
 }
 
+/* A window shown and hidden again and again: the same views come back, until the tree itself changes. */
+static void views_of_shown_and_hidden_windows_come_back(void)
+{
+    Machine *m = machine_new(true);
+    RamBlock *rb = ram_new(0x4000);
+    Region low, window, more;
+    const FlatView *with, *without;
+    Reg r = { 0 };
+
+    region_init_ram(&low, "low", rb, 0, 0x4000);
+    region_init_io(&window, "window", &ops_any, &r, 0x1000);
+    region_init_io(&more, "more", &ops_any, &r, 0x1000);
+    region_add(&m->mem_root, &low, 0, 0);
+    region_add(&m->mem_root, &window, 0x1000, 1);
+    with = m->mem.view;
+    region_set_enabled(&window, false);
+    without = m->mem.view;
+    g_assert_true(with != without);
+    for (unsigned n = 0; n < 3; n++) {
+        region_set_enabled(&window, true);
+        g_assert_true(m->mem.view == with);
+        g_assert_true(flat_view_find(with, 0x1000)->region == &window);
+        region_set_enabled(&window, false);
+        g_assert_true(m->mem.view == without);
+        g_assert_true(flat_view_find(without, 0x1000)->region == &low);
+    }
+    region_add(&m->mem_root, &more, 0x2000, 1);
+    region_set_enabled(&window, true);
+    g_assert_true(flat_view_find(m->mem.view, 0x1000)->region == &window);
+    g_assert_true(flat_view_find(m->mem.view, 0x2000)->region == &more);
+    region_destroy(&more);
+    region_set_enabled(&window, false);
+    g_assert_true(flat_view_find(m->mem.view, 0x1000)->region == &low);
+    g_assert_true(flat_view_find(m->mem.view, 0x2000)->region == &low);
+    region_destroy(&window);
+    region_destroy(&low);
+    machine_free(m);
+    ram_block_free(rb);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     machine_lock();
     g_test_add_func("/region/priority", priority_hides_and_hole_shows);
+    g_test_add_func("/region/shown-and-hidden", views_of_shown_and_hidden_windows_come_back);
     g_test_add_func("/region/alias", alias_shows_part_of_target);
     g_test_add_func("/region/sizes", sizes_are_split_widened_or_refused);
     g_test_add_func("/region/first-byte", dword_goes_to_the_owner_of_its_first_byte);
