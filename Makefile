@@ -92,6 +92,9 @@ check: all $(TESTS)
 # A guest verifies what its CPUs compute: make soak-stress SECS=600 ENGINE=jit CPUS=4
 soak-stress: all
 	QUERN=$(abspath $(B)/quern) $(SRCDIR)/tests/soak/stress-ng.sh $(or $(SECS),300) $(or $(ENGINE),jit) $(or $(CPUS),2)
+# A Debian guest compiles, packs and moves data: make soak-work SECS=3600
+soak-work: all
+	QUERN=$(abspath $(B)/quern) $(SRCDIR)/tests/soak/work.sh $(or $(SECS),3600) $(or $(ENGINE),jit) $(or $(CPUS),2)
 tests: $(TESTS)
 run: $(B)/quern
 	$(B)/quern $(ARGS)
@@ -99,7 +102,7 @@ install: $(B)/quern
 	install -D -m 755 $(B)/quern $(DESTDIR)$(PREFIX)/bin/quern
 clean:
 	rm -rf $(B)/obj $(B)/tests $(B)/quern $(B)/*.a
-.PHONY: FORCE all check check-fast soak-stress tests run install clean bench
+.PHONY: FORCE all check check-fast soak-stress soak-work tests run install clean bench
 
 -include $(wildcard $(SRCDIR)/tests/*/*.mk)
 -include $(patsubst %.o,%.d,$(LIB_OBJS) $(CLI_OBJS) $(call obj,$(TEST_SRCS) $(TEST_LIB_SRCS)))

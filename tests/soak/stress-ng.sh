@@ -40,7 +40,7 @@ for s in $(echo $groups | tr ',' ' '); do
     *) echo "FAILED: \$s (status \$rc)"; tail -20 /tmp/out; fails=\$((fails + 1)) ;;
     esac
 done
-dmesg | grep -iE "stall|lockup|general protection|BUG:|Oops|hung_task|traps:|WARNING:|unexpected" | grep -vE "stress-ng-(sigsegv|sigfpe|opcode|fp-err|sigill|icache)" > /tmp/bad
+dmesg | grep -E "stall|lockup|general protection|BUG:|Oops|hung_task|traps:|WARNING:|unexpected" | grep -vE "stress-ng-(sigsegv|sigfpe|opcode|fp-err|sigill|icache)" > /tmp/bad
 [ ! -s /tmp/bad ] || { echo "KERNEL COMPLAINS:"; head -40 /tmp/bad; fails=\$((fails + 1)); }
 echo "stress-ng: \$runs stressors, \$fails failures"
 poweroff -f
