@@ -149,7 +149,7 @@ void kvm_xsave_in(X86Cpu *c, const uint8_t *b)
     } else {                    /* initial state */
         *f = (X87) { .cw = 0x37f, .empty = 0xff };
     }
-    c->mxcsr = bv & (XCR0_SSE | XCR0_AVX) ? ld32_le(b + XS_MXCSR) : 0x1f80;
+    c->mxcsr = ld32_le(b + XS_MXCSR);           /* there whatever bv says (SDM vol. 1, 13.7) */
     for (int i = 0; i < 16; i++) {
         memset(c->vec[i].b, 0, sizeof c->vec[i].b);
         if (bv & XCR0_SSE)

@@ -326,6 +326,22 @@ static void test_state(void)
     fake_vm_free(f);
 }
 
+/* XSAVE writes MXCSR even where it says that SSE is in its initial state (SDM vol. 1, 13.7). */
+static void test_mxcsr(void)
+{
+    FakeVm *f;
+
+    fake_reset();
+    f = fake_start(NULL, NULL);
+    fake_run(f);
+    memset(fake.xsave, 0, sizeof fake.xsave);
+    st32_le(fake.xsave + 24, 0x3f80);
+    f->m->accel->pull(f->v);
+    g_assert_cmphex(x86_cpu(f->v)->mxcsr, ==, 0x3f80);
+    g_assert_cmphex(x86_cpu(f->v)->x87.cw, ==, 0x37f);
+    fake_vm_free(f);
+}
+
 /* --- kernel code interpreted, user code in KVM --- */
 
 /* 64-bit user mode with one page of 2 MiB; user code at 8000h, a GDT with a kernel's 64-bit code at 5000h. */
@@ -439,6 +455,7 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm/idle", test_idle);
     g_test_add_func("/kvm/debug", test_debug);
     g_test_add_func("/kvm/state", test_state);
+    g_test_add_func("/kvm/state/mxcsr", test_mxcsr);
     g_test_add_func("/kvm/user/kernel", test_user_kernel);
     g_test_add_func("/kvm/user/stretch", test_user_stretch);
     g_test_add_func("/kvm/user/errno", test_user_errno);
