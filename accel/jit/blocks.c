@@ -19,7 +19,7 @@ static uint64_t hash_of(const uint8_t *key, uint32_t mode)
     return h ^ h >> 32;
 }
 
-JitBlock *jit_block_find(JitCpu *j, const uint8_t *key, uint32_t mode)
+static JitBlock *find(JitCpu *j, const uint8_t *key, uint32_t mode)
 {
     uint64_t tag = hash_of(key, mode);
 
@@ -27,6 +27,18 @@ JitBlock *jit_block_find(JitCpu *j, const uint8_t *key, uint32_t mode)
         if (j->hash[n].tag == tag && j->hash[n].b->key == key && j->hash[n].b->mode == mode)
             return j->hash[n].b;
     return NULL;
+}
+
+JitBlock *jit_block_find(JitCpu *j, const uint8_t *key, uint32_t mode)
+{
+    JitBlock *b = find(j, key, mode);
+
+    if (!b && mode & MODE_JIT_LAZY) {
+        b = find(j, key, mode & ~MODE_JIT_LAZY);
+        if (b && b->live_in)
+            return NULL;
+    }
+    return b;
 }
 
 static void hash_place(JitCpu *j, JitSlot s)
@@ -165,7 +177,7 @@ X86Insn jit_block_insn(const JitCpu *j, const JitBlock *b, unsigned k)
 
     if (b->insns)
         return b->insns[k];
-    x86_decode(b->raw + at, b->raw_len - at, b->mode & ~MODE_JIT_NOGROUP, j->c->model, &i);
+    x86_decode(b->raw + at, b->raw_len - at, b->mode & ~MODE_JIT_KEYS, j->c->model, &i);
     return i;
 }
 
@@ -220,7 +232,7 @@ void jit_relink(JitCpu *j, JitExit *x, JitBlock *to)
 
 void jit_link(JitCpu *j, JitExit *x, JitBlock *to)
 {
-    if (x->to || x->from->dead || to->dead)
+    if (x->to || x->from->dead || to->dead || !jit_fits(x, to))
         return;
     jit_relink(j, x, to);
     jit_patch32(j, j->cache.rw + x->patch, to->entry);

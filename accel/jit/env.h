@@ -15,10 +15,13 @@ typedef struct JitEnv {
     uint64_t vbase;             /* guest RIP = vbase + offset of the instruction in its page */
     uint64_t salt;              /* code space and mode: part of every check of a way in */
     uint64_t space[2];          /* the part of the salt that is the code space's: supervisor, user */
+    uint64_t cc_code;           /* code that makes the flags from the next two words; see fl_lazy() */
+    uint64_t cc_a, cc_b;
     uint64_t tmp[4];
     uint64_t rcx_park;          /* RCX during flag-free compares */
     uint64_t saved_flags;       /* AX after LAHF, SETO AL: flags parked by generated code */
     uint64_t flags;             /* flags at the last way out of generated code, or to go in with; as saved_flags */
+    uint64_t cc_park[2];        /* r10 and r11 while the flags are made */
     uint64_t exit_arg;          /* what the exit stub leaves for the run loop */
     uint64_t fault_pc;          /* host address of a faulting instruction */
     uint64_t shadow;            /* RSP to start with: the stack of paired calls */

@@ -97,6 +97,8 @@ static uint32_t flags_at(JitCpu *j, const JitBlock *b, const InsnMark *m, uint32
 
     if (m->home == FH_HOST || m->home == FH_DEAD)
         return host;
+    if (m->home == FH_CC)
+        return (uint32_t)((uint64_t (*)(void))(uintptr_t)j->stubs.cc_get)();
     if (m->home == FH_SAVED || r->kind == RC_SAVED)
         return (e->saved_flags >> 8 & 0xd5) | (e->saved_flags & 1 ? FL_OF : 0);
     uint64_t a = j->c->gpr[r->a], x = j->c->gpr[r->b], imm = (int64_t)r->imm;

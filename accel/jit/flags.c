@@ -3,6 +3,9 @@
  *
  * Normally in host EFLAGS. TLB checks destroy those; before one, flags that are still live are
  * either left to be made again from registers (a recipe, no code) or parked with LAHF and SETO.
+ * From block to block flags go in the host's register, or, by calls, returns and indirect branches, where hardly
+ * anything reads them, as a description (FH_CC): two operands and the address of code that makes flags from them.
+ * A block that only hands flags on then does nothing about them.
  * Flags that are dead, that is, overwritten before anything can read them, are given up: after a
  * fault there they may read differently than on hardware unless the engine runs exact.
  */
@@ -49,7 +52,7 @@ void fl_effects(TInsn *x)
 
 void fl_liveness(Tr *t, uint16_t at_end)
 {
-    uint16_t live = at_end;
+    uint16_t live = at_end, read = 0;
 
     for (int k = t->n - 1; k >= 0; k--) {
         TInsn *x = &t->t[k];
@@ -57,6 +60,8 @@ void fl_liveness(Tr *t, uint16_t at_end)
         if (x->row->cls & CL_BR && x->row->cls & CL_COND)
             live = FL_ALL;      /* the taken side may read anything */
         x->live_out = live;
+        x->read_out = read;
+        read = (read & ~x->kill) | x->rd;
         live = (live & ~x->kill) | x->rd;
         x->live_in = t->j->exact ? FL_ALL : live;
     }
@@ -112,7 +117,7 @@ static void sized_ri(Emit *e, unsigned size, uint8_t op, unsigned digit, unsigne
     e_enc(e, &x);
 }
 
-static void restore_saved(Emit *e, unsigned s)
+void fl_restore(Emit *e, unsigned s)
 {
     e_mov(e, true, s, H_RAX);
     e_ld(e, false, H_RAX, m_gs(GS_ENV(saved_flags)));
@@ -122,11 +127,8 @@ static void restore_saved(Emit *e, unsigned s)
     e_mov(e, true, H_RAX, s);
 }
 
-static void save(Tr *t)
+void fl_save(Emit *e)
 {
-    Emit *e = &t->e;
-
-    t->s1_group = -1;
     e_mov(e, true, S1, H_RAX);
     e8(e, 0x9f);                /* lahf */
     e8(e, 0x0f);
@@ -134,23 +136,22 @@ static void save(Tr *t)
     e8(e, 0xc0);                /* seto al */
     e_st(e, false, m_gs(GS_ENV(saved_flags)), H_RAX);
     e_mov(e, true, H_RAX, S1);
+}
+
+static void save(Tr *t)
+{
+    t->s1_group = -1;
+    fl_save(&t->e);
     t->j->st.saves++;
 }
 
-void fl_emit(Tr *t, FlagHome home, const Recipe *rc, unsigned s)
+/* Flags by the recipe, its operands in host registers a and b; s: a scratch register, may be a. */
+static void cook(Emit *e, const Recipe *rc, unsigned a, unsigned b, unsigned s)
 {
-    Emit *e = &t->e;
     bool w = rc->size == 8;
-    int a = tr_host(rc->a), b = tr_host(rc->b);
 
-    if (s == S1 && home != FH_HOST)
-        t->s1_group = -1;
-    if (home == FH_SAVED)
-        restore_saved(e, s);
-    if (home != FH_RECIPE)
-        return;
     switch (rc->kind) {
-    case RC_SAVED: restore_saved(e, s); break;
+    case RC_SAVED: fl_restore(e, s); break;
     case RC_CMP_RR: sized_rr(e, rc->size, 0x3b, a, b); break;
     case RC_CMP_RI: sized_ri(e, rc->size, 0x81, 7, a, rc->imm); break;
     case RC_TEST_RR: sized_rr(e, rc->size, 0x85, b, a); break;
@@ -174,6 +175,63 @@ void fl_emit(Tr *t, FlagHome home, const Recipe *rc, unsigned s)
         e_rr(e, w, 0x2b, s, b);
         break;
     }
+}
+
+void fl_emit(Tr *t, FlagHome home, const Recipe *rc, unsigned s)
+{
+    if (s == S1 && home != FH_HOST)
+        t->s1_group = -1;
+    if (home == FH_SAVED)
+        fl_restore(&t->e, s);
+    else if (home == FH_CC)
+        e_call(&t->e, t->j->stubs.cc_load);
+    else if (home == FH_RECIPE)
+        cook(&t->e, rc, tr_host(rc->a), tr_host(rc->b), s);
+}
+
+static bool two_registers(const Recipe *rc)
+{
+    return rc->kind == RC_CMP_RR || rc->kind == RC_TEST_RR || rc->kind == RC_ADD_RR || rc->kind == RC_SUB_RR;
+}
+
+void fl_lazy(Tr *t, unsigned s)
+{
+    Emit *e = &t->e;
+    bool cook_later = t->rc.kind && t->rc.kind != RC_SAVED && t->home != FH_SAVED;
+
+    if (t->home == FH_CC || t->home == FH_DEAD)
+        return;
+    if (s == S1)
+        t->s1_group = -1;
+    if (cook_later) {
+        e_st(e, true, m_gs(GS_ENV(cc_a)), tr_host(t->rc.a));
+        if (two_registers(&t->rc))
+            e_st(e, true, m_gs(GS_ENV(cc_b)), tr_host(t->rc.b));
+    } else if (t->home == FH_HOST) {
+        save(t);
+    }
+    e8(e, 0x4c);
+    e8(e, 0x8d);
+    e8(e, 0x05 | (s & 7) << 3); /* lea s, [rip + ...] */
+    if (cook_later && t->n_exits < JIT_MAX_EXITS) {
+        t->exits[t->n_exits++] = (ExitTmp) { .at = e_here(e), .kind = X_CC, .rc = t->rc };
+        e32(e, 0);
+    } else {
+        e->full |= cook_later;
+        e32(e, (uint32_t)(t->j->stubs.cc_saved - e_rx(e, e_here(e)) - 4));
+    }
+    e_st(e, true, m_gs(GS_ENV(cc_code)), s);
+    t->home = FH_CC;
+    t->rc.kind = RC_NONE;
+}
+
+void fl_lazy_code(Emit *e, const Recipe *rc)
+{
+    e_ld(e, true, S0, m_gs(GS_ENV(cc_a)));
+    if (two_registers(rc))
+        e_ld(e, true, S1, m_gs(GS_ENV(cc_b)));
+    cook(e, rc, S0, S1, S0);
+    e8(e, 0xc3);
 }
 
 void fl_clobber(Tr *t, uint16_t live)
@@ -216,10 +274,12 @@ void fl_writes(Tr *t, uint32_t mask, uint16_t live_out, unsigned s)
     if (!uses_reg(&t->rc, mask))
         return;
     if (t->home == FH_RECIPE) {
-        if (live_out || t->j->exact)
+        if (!live_out && !t->j->exact)
+            t->home = FH_DEAD;
+        else if (t->t[t->now].read_out)
             fl_host(t, s);
         else
-            t->home = FH_DEAD;
+            fl_lazy(t, s);
     }
     t->rc.kind = RC_NONE;
 }

@@ -244,14 +244,14 @@ void group_plan(Tr *t)
     }
 }
 
-static ExitTmp *failing(Tr *t, unsigned k)
+static ExitTmp *failing(Tr *t, unsigned k, uint8_t *at)
 {
     static ExitTmp spare;
     ExitTmp *x = t->n_exits < JIT_MAX_EXITS ? &t->exits[t->n_exits++] : &spare;
 
     if (x == &spare)
         t->e.full = true;
-    *x = (ExitTmp) { .at = e_jcc_fwd(&t->e, CC_A), .toff = t->t[k].off, .kind = X_NOGROUP, .home = t->home, .rc = t->rc };
+    *x = (ExitTmp) { .at = at, .toff = t->t[k].off, .kind = X_NOGROUP, .home = t->home, .rc = t->rc };
     return x;
 }
 
@@ -264,7 +264,7 @@ static void check_stack(Tr *t, unsigned k, int32_t lo, unsigned len)
     e_lea(e, true, S0, m_base(HSP, lo));
     e_rm(e, true, 0x33, S0, m_gs(GS_ENV(stk_page) + 8 * t->bank));
     e_alu_ri(e, true, 7, S0, TLB_PAGE - len);
-    x = failing(t, k);
+    x = failing(t, k, e_jcc_fwd(e, CC_A));
     x->retry = again;
     x->disp = lo;
     x->size = len;
@@ -276,10 +276,20 @@ static void check_base(Tr *t, unsigned k, const Group *g, int32_t lo, unsigned l
 {
     Emit *e = &t->e;
 
+    if (mem_is_const(t, g->base, g->index, lo, len)) {
+        ExitTmp *x = failing(t, k, mem_const(t, g->base, lo, g->write));
+
+        if (g->base == BASE_RIP)
+            x->found = e_here(e);
+        x->write = g->write;
+        if (lo & (TLB_PAGE - 1))
+            e_lea(e, true, S1, m_base(S1, lo & (TLB_PAGE - 1)));
+        return;
+    }
     mem_address(t, g->base, g->index, g->scale, lo, t->code64, S0);
     mem_lookup(t, g->write);
     e_alu_ri(e, true, 7, S0, TLB_PAGE - len);
-    failing(t, k);
+    failing(t, k, e_jcc_fwd(e, CC_A));
     e_lea(e, true, S1, m_bi(S1, S0, 0, 0));
 }
 

@@ -22,7 +22,8 @@ typedef struct JitBlock JitBlock;
 typedef struct JitPage JitPage;
 typedef struct JitCpu JitCpu;
 
-typedef enum { FH_HOST, FH_RECIPE, FH_SAVED, FH_DEAD } FlagHome;
+/* FH_CC: env.cc_code makes them, as at every way into a block by a call, a return or an indirect branch. */
+typedef enum { FH_HOST, FH_RECIPE, FH_SAVED, FH_DEAD, FH_CC } FlagHome;
 typedef enum { RC_NONE, RC_CMP_RR, RC_CMP_RI, RC_TEST_RR, RC_TEST_RI, RC_LOGIC, RC_ADD_RI, RC_SUB_RI,
                RC_ADD_RR, RC_SUB_RR, RC_SAVED } RecipeKind;
 /* How to make the flags again from guest registers that still hold what they need. */
@@ -42,6 +43,7 @@ typedef struct JitExit {        /* a direct branch */
     int32_t off;                /* target minus start of the page */
     bool nogroup;               /* wants the variant without group checks */
     bool far;                   /* the target is in another page: linked by way of a thunk */
+    bool lazy;                  /* flags are at FH_CC on the way */
     bool flags_dead;            /* the target reads no flags: they may be anything on the way */
 } JitExit;
 
@@ -52,6 +54,10 @@ typedef struct InsnMark {       /* side table: one per guest instruction */
     uint8_t recipe;             /* index into recipes when FH_RECIPE */
 } InsnMark;
 
+#define MODE_JIT_NOGROUP (1u << 31)     /* key bit: variant without group checks */
+#define MODE_JIT_LAZY (1u << 30)        /* key bit: reads or hands on flags, which are at FH_CC at its start */
+#define MODE_JIT_KEYS (MODE_JIT_NOGROUP | MODE_JIT_LAZY)
+
 struct JitBlock {
     const uint8_t *key;         /* host address of the first instruction's bytes */
     uint32_t mode;
@@ -59,7 +65,7 @@ struct JitBlock {
     uint8_t uses;               /* USES_* */
     bool dead, live_in;         /* live_in: reads flags it did not set */
     uint64_t code, entry;       /* executable addresses */
-    uint64_t ientry;            /* way in with r10 = RIP, r11 = table index; 0: not needed so far */
+    uint64_t ientry;            /* way in with r10 = RIP, flags at FH_CC; 0: not needed so far */
     uint32_t code_len, cold;    /* cold: offset in the cache of what belongs out of line */
     X86Insn *insns;             /* NULL: decode them from raw when needed, with jit_block_insn() */
     const uint8_t *raw;         /* the bytes it was made from, and some more: raw_len */
@@ -94,6 +100,9 @@ enum { JIT_EXIT_LOOKUP, JIT_EXIT_CHAIN, JIT_EXIT_POLL_DEAD, JIT_EXIT_FPU, JIT_EX
 
 typedef struct JitStubs {       /* executable addresses */
     uint64_t enter, exit_chain, exit_miss, exit_rip, exit_poll, exit_poll_dead, exit_fpu, exit_signal, exit_dead, exit_guard;
+    uint64_t cc_load, cc_save;  /* called: FH_CC to EFLAGS and back (destroys r11) */
+    uint64_t cc_saved, cc_get;  /* env.cc_code of parked flags; FH_CC's flags for C */
+    uint64_t exit_poll_cc, far_again_cc;
     uint64_t far_again, ret_empty, cbody[3], cbody_end, syscall, sysret, vec_out, vec_in, stk_fill[TLB_BANKS];
     uint64_t str[2][2][2][4][TLB_N];    /* tmpl_string.c: by 64-bit code, STOS, REP, log2 of the size, bank */
     uint64_t lo, hi;            /* all stubs */
@@ -167,6 +176,7 @@ struct JitCpu {
     bool failed;                /* check=on found a difference: the machine stops */
     bool one_interp;            /* the next block is the interpreter's */
     bool settle;                /* dead flags were given up: run on until all are written */
+    bool want_lazy;             /* the branch cache missed the next block: flags are going to be at FH_CC */
     bool want_fpu;              /* the next block wants x87 state in the host's registers */
     struct JitCheck *check;     /* check=on: check.h */
     JitBody spare;              /* of the instruction that faulted; of a call if the arena is full */
@@ -202,6 +212,7 @@ void jit_make_syscall(JitCpu *j, Emit *e);
 uint64_t jit_make_string(Emit *e, bool stos, bool wide, bool rep, unsigned log, unsigned bank);
 
 /* blocks.c */
+/* With MODE_JIT_LAZY in mode: one that can be entered with flags at FH_CC. */
 JitBlock *jit_block_find(JitCpu *j, const uint8_t *key, uint32_t mode);
 /* The page's record; from now on stores to it are noticed. Before its bytes are read. */
 JitPage *jit_page(JitCpu *j, const X86Fetch *f);
@@ -217,6 +228,11 @@ const JitBody *jit_body(X86Cpu *c, uint64_t ret);
 X86Insn jit_block_insn(const JitCpu *j, const JitBlock *b, unsigned k);
 void jit_block_kill(JitCpu *j, JitBlock *b);
 void jit_link(JitCpu *j, JitExit *x, JitBlock *to);
+/* Are flags where `to` wants them? */
+static inline bool jit_fits(const JitExit *x, const JitBlock *to)
+{
+    return x->lazy ? to->mode & MODE_JIT_LAZY || !to->live_in : !(to->mode & MODE_JIT_LAZY);
+}
 void jit_relink(JitCpu *j, JitExit *x, JitBlock *to);   /* bookkeeping of x going to `to` from now on */
 void jit_patch32(JitCpu *j, uint8_t *at, uint64_t target);
 /* Kills blocks that hold bytes of [host, host+len). True if any. */
@@ -271,8 +287,7 @@ void jit_fpu_in(X86Cpu *c);
 
 /* The part of env.salt that is the mode's; the literal that a way into b adds to salt, page address and code tag: 0 if all is right. */
 #define MODE_SALT 0xc2b2ae3d27d4eb4fULL
-static inline uint64_t jit_entry_key(const JitBlock *b) { return b->token - (b->mode & 0x7fffffff) * MODE_SALT; }
+static inline uint64_t jit_entry_key(const JitBlock *b) { return b->token - (b->mode & ~MODE_JIT_KEYS) * MODE_SALT; }
 
-#define MODE_JIT_NOGROUP (1u << 31)     /* key bit: variant without group checks */
 
 #endif

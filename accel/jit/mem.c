@@ -99,6 +99,42 @@ void mem_lookup(Tr *t, bool write)
     t->s1_group = -1;
 }
 
+bool mem_is_const(const Tr *t, unsigned base, unsigned index, int32_t disp, unsigned size)
+{
+    return index == BASE_NONE && (base == BASE_NONE || base == BASE_RIP) && (disp & (TLB_PAGE - 1)) + size <= TLB_PAGE &&
+           (base == BASE_NONE || t->code64);
+}
+
+uint8_t *mem_const(Tr *t, unsigned base, int32_t disp, bool write)
+{
+    Emit *e = &t->e;
+    int32_t page = disp & -TLB_PAGE;
+    uint64_t abs = base == BASE_RIP ? (t->c->rip & -(uint64_t)TLB_PAGE) + page :
+                   t->code64 ? (uint64_t)(int64_t)page : (uint32_t)page;
+    int32_t slot = (int32_t)(offsetof(X86Cpu, tlb) + t->bank * sizeof(TlbEntry) * TLB_ENTRIES + (abs >> 7 & TAG_MASK));
+    HMem tag = m_gs(slot + (write ? offsetof(TlbEntry, tag_w) : offsetof(TlbEntry, tag_r)));
+    uint8_t *miss;
+
+    if (base == BASE_RIP) {
+        e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
+        e_lea(e, true, S0, m_base(S0, page));
+    } else {
+        e_mov_i(e, S0, abs);
+    }
+    e_rm(e, true, 0x3b, S0, tag);
+    miss = e_jcc_fwd(e, CC_NE);
+    e_ld(e, true, S1, m_gs(slot + (int32_t)offsetof(TlbEntry, host_page)));
+    t->s1_group = -1;
+    return miss;
+}
+
+void mem_const_again(Tr *t, bool write, uint8_t *found)
+{
+    mem_lookup(t, write);
+    e_rr(&t->e, true, 0x85, S0, S0);
+    e_jcc(&t->e, CC_E, e_rx(&t->e, found));
+}
+
 void mem_check(Tr *t, unsigned k, unsigned size, bool write)
 {
     fl_clobber(t, t->t[k].live_in);
@@ -116,12 +152,25 @@ static bool on_stack(const Tr *t, const X86Insn *i)
 HMem mem_operand(Tr *t, unsigned k, unsigned size, bool write)
 {
     const X86Insn *i = t->t[k].i;
+    int32_t disp;
 
     if (t->t[k].mem.group >= 0)
         return group_operand(t, &t->t[k].mem);
     if (on_stack(t, i)) {
         mem_stack(t, k, HSP, i->disp, size);
         return m_bi(HSP, S1, 0, i->disp);
+    }
+    disp = i->base == BASE_RIP ? t->t[k].next + i->disp : i->disp;
+    if (i->adsize == (t->code64 ? 8 : 4) && i->seg != S_FS && i->seg != S_GS &&
+        mem_is_const(t, i->base, i->index, disp, size)) {
+        Slow *s;
+
+        fl_clobber(t, t->t[k].live_in);
+        s = add_slow(t, mem_const(t, i->base, disp, write), k);
+        if (i->base == BASE_RIP)
+            s->found = e_here(&t->e);
+        s->write = write;
+        return m_base(S1, disp & (TLB_PAGE - 1));
     }
     mem_ea(t, &t->t[k], S0);
     mem_check(t, k, size, write);
@@ -162,5 +211,5 @@ HMem mem_stack_operand(Tr *t, unsigned k, int32_t disp, unsigned size)
 void mem_slow_resume(Tr *t)
 {
     for (int n = t->n_slow - 1; n >= 0 && !t->slow[n].resume && t->slow[n].k == t->slow[t->n_slow - 1].k; n--)
-        t->slow[n].resume = e_here(&t->e);
+        t->slow[n].resume = e_here(&t->e), t->slow[n].to_cc = t->home == FH_CC && t->slow[n].home != FH_CC;
 }

@@ -70,7 +70,7 @@ static void refresh_env(JitCpu *j)
 }
 
 /* The block at c->rip if it is translated and the TLB knows its page; env is ready to enter it. */
-static JitBlock *look_up(JitCpu *j)
+static JitBlock *look_up(JitCpu *j, bool lazy)
 {
     X86Cpu *c = j->c;
     uint64_t lin = c->mode & MODE_CS64 ? c->rip : (uint32_t)c->rip;
@@ -81,7 +81,7 @@ static JitBlock *look_up(JitCpu *j)
         return NULL;
     if (!f.global && (c->mode & MODE_CPL) != 3 && !j->local_kernel)
         return NULL;            /* the salt is going to change */
-    b = jit_block_find(j, f.host + (lin & (TLB_PAGE - 1)), c->mode);
+    b = jit_block_find(j, f.host + (lin & (TLB_PAGE - 1)), c->mode | (lazy ? MODE_JIT_LAZY : 0));
     if (!b)
         return NULL;
     jit_tag_set(j, lin, b);
@@ -95,9 +95,10 @@ uint64_t jit_miss(X86Cpu *c)
     JitBlock *b = NULL;
 
     if (!atomic_load_explicit(&c->vcpu.attention, memory_order_acquire))
-        b = look_up(j);
+        b = look_up(j, true);
     if (b && jit_ientry(j, b))
         jit_ibtc_set(j, c->rip, b->ientry);
+    j->want_lazy = !b && !j->check;
     return b ? b->entry : 0;
 }
 
@@ -108,7 +109,7 @@ uint64_t jit_far_miss(X86Cpu *c)
     JitBlock *b = NULL;
 
     if (!atomic_load_explicit(&c->vcpu.attention, memory_order_acquire))
-        b = look_up(j);
+        b = look_up(j, id && ((JitExit *)jit_by_id(j, id))->lazy);
     if (b && id)
         jit_link_far(j, jit_by_id(j, id), b);
     return b ? b->entry : 0;
@@ -128,7 +129,7 @@ uint64_t jit_continue(X86Cpu *c)
         e->vbase = c->rip & ~(uint64_t)(TLB_PAGE - 1);
         return n->entry;
     }
-    b = look_up(j);
+    b = look_up(j, false);
     if (!b)
         return 0;
     *n = (JitNear) { c->rip, e->salt, b->entry, j->age };
@@ -202,6 +203,10 @@ static uint64_t enter(JitCpu *j, JitBlock *b)
 
     e->vbase = c->rip - ((uintptr_t)b->key & (TLB_PAGE - 1));
     jit_flags_put(e, x86_flags_get(c));
+    if (b->mode & MODE_JIT_LAZY) {
+        e->saved_flags = e->flags;
+        e->cc_code = j->stubs.cc_saved;
+    }
     if (fpu)
         jit_fpu_in(c);
     j->want_fpu = false;
@@ -301,13 +306,15 @@ static void turn(JitCpu *j)
     X86Cpu *c = j->c;
     JitExit *from = j->pending_exit;
     JitBlock *b = NULL;
+    bool lazy = from ? from->lazy && !j->check : j->want_lazy && !j->want_fpu;
 
+    j->want_lazy = false;
     if (j->one_interp) {        /* its second page has moved: not by this block */
         j->one_interp = false;
         interpret(j);
         return;
     }
-    if (!from && !j->want_fpu) {
+    if (!from && !j->want_fpu && !lazy) {
         uint64_t host = jit_continue(c);
 
         if (host) {
@@ -317,7 +324,7 @@ static void turn(JitCpu *j)
     }
     if (translatable(c->mode))
         b = find_block(j, c->mode & MODE_CS64 ? c->rip : (uint32_t)c->rip,
-                       c->mode | (from && from->nogroup ? MODE_JIT_NOGROUP : 0));
+                       c->mode | (from && from->nogroup ? MODE_JIT_NOGROUP : 0) | (lazy ? MODE_JIT_LAZY : 0));
     from = j->pending_exit;     /* a flush takes it away */
     j->pending_exit = NULL;
     if (!b) {

@@ -4,7 +4,7 @@
  * Generated code has a stack of its own (jit_shadow_create), C code that of the thread; DF is clear, EFLAGS hold the guest's arithmetic
  * flags, guest registers are where jit_int.h says. Outside, everything is in X86Cpu.
  */
-#include "accel/jit/jit_int.h"
+#include "accel/jit/trans_int.h"
 #include "target/x86/flags.h"
 
 #include <string.h>
@@ -280,11 +280,13 @@ static uint64_t make_cbody(JitCpu *j, Emit *e, int uses, bool ends)
 }
 
 /* r10 = RIP the branch cache does not know: C looks further; paired calls stay. */
-static uint64_t make_miss(JitCpu *j, Emit *e, uint64_t (*ask)(X86Cpu *))
+static uint64_t make_miss(JitCpu *j, Emit *e, uint64_t (*ask)(X86Cpu *), bool cc)
 {
     uint64_t at = e_rx(e, e_here(e));
     uint8_t *none;
 
+    if (cc)
+        e_call(e, j->stubs.cc_load);
     e_st(e, true, m_gs(GS_CPU(rip)), S0);
     store_regs(e);
     store_flags(e);
@@ -307,14 +309,54 @@ static uint64_t make_miss(JitCpu *j, Emit *e, uint64_t (*ask)(X86Cpu *))
     return at;
 }
 
-/* r10 = RIP, r11 = JitExit whose thunk does not know the target's page in this address space, RCX parked. */
-static uint64_t make_far_again(Emit *e, uint64_t relink)
+/* r10 = RIP, r11 = JitExit whose thunk does not know the target's page in this address space; RCX is parked or, with
+   cc, flags are at FH_CC. */
+static uint64_t make_far_again(JitCpu *j, Emit *e, uint64_t relink, bool cc)
 {
     uint64_t at = e_rx(e, e_here(e));
 
     e_st(e, true, m_gs(GS_ENV(far_exit)), S1);
-    e_ld(e, true, H_RCX, m_gs(GS_ENV(rcx_park)));
+    if (cc)
+        e_call(e, j->stubs.cc_load);
+    else
+        e_ld(e, true, H_RCX, m_gs(GS_ENV(rcx_park)));
     e_jmp(e, relink);
+    return at;
+}
+
+static void make_cc(JitStubs *s, Emit *e)
+{
+    const HMem code = m_gs(GS_ENV(cc_code));
+
+    s->cc_load = e_rx(e, e_here(e));
+    e_st(e, true, m_gs(GS_ENV(cc_park)), S0);
+    e_st(e, true, m_gs(GS_ENV(cc_park) + 8), S1);
+    e_rm(e, false, 0xff, 2, code);
+    e_ld(e, true, S0, m_gs(GS_ENV(cc_park)));
+    e_ld(e, true, S1, m_gs(GS_ENV(cc_park) + 8));
+    e8(e, 0xc3);
+    s->cc_saved = e_rx(e, e_here(e));
+    fl_restore(e, S1);
+    e8(e, 0xc3);
+    s->cc_save = e_rx(e, e_here(e));
+    fl_save(e);
+    e_mov_i(e, S1, s->cc_saved);
+    e_st(e, true, code, S1);
+    e8(e, 0xc3);
+    s->cc_get = e_rx(e, e_here(e));
+    e_rm(e, false, 0xff, 2, code);
+    e8(e, 0x9c);
+    e8(e, 0x58);                /* pushfq; pop rax */
+    e8(e, 0xc3);
+}
+
+/* A way out that is come to with flags at FH_CC. */
+static uint64_t make_way_out_cc(JitCpu *j, Emit *e, uint64_t common, int reason)
+{
+    uint64_t at = e_rx(e, e_here(e));
+
+    e_call(e, j->stubs.cc_load);
+    make_way_out(e, common, reason, GS_CPU(rip), 0);
     return at;
 }
 
@@ -360,7 +402,7 @@ void jit_stubs_make(JitCpu *j)
     CodeCache *k = &j->cache;
     Emit e = { .p = k->rw, .end = k->rw + 65536, .rx = (int64_t)k->rx - (int64_t)(uintptr_t)k->rw };
     JitStubs *s = &j->stubs;
-    uint64_t common;
+    uint64_t common, relink;
 
     s->lo = k->rx;
     s->vec_out = make_vec(j, &e, true);
@@ -368,8 +410,11 @@ void jit_stubs_make(JitCpu *j)
     make_enter(j, &e);
     common = make_exit(j, &e);
     s->exit_chain = make_way_out(&e, common, JIT_EXIT_CHAIN, 0, GS_ENV(exit_arg));
-    s->exit_miss = make_miss(j, &e, jit_miss);
-    s->far_again = make_far_again(&e, make_miss(j, &e, jit_far_miss));
+    make_cc(s, &e);
+    s->exit_miss = make_miss(j, &e, jit_miss, true);
+    relink = make_miss(j, &e, jit_far_miss, false);
+    s->far_again = make_far_again(j, &e, relink, false);
+    s->far_again_cc = make_far_again(j, &e, relink, true);
     s->ret_empty = make_ret_empty(&e);
     *(uint64_t *)(uintptr_t)jit_env(j->c)->shadow = s->ret_empty;
     s->exit_rip = make_way_out(&e, common, JIT_EXIT_LOOKUP, 0, 0);
@@ -378,7 +423,8 @@ void jit_stubs_make(JitCpu *j)
     s->exit_fpu = make_way_out(&e, common, JIT_EXIT_FPU, GS_CPU(rip), 0);
     s->exit_signal = make_way_out(&e, common, JIT_EXIT_SIGNAL, 0, 0);
     s->exit_guard = make_way_out(&e, common, JIT_EXIT_GUARD, GS_CPU(rip), 0);
-    s->exit_dead = make_way_out(&e, common, JIT_EXIT_DEAD, GS_CPU(rip), 0);
+    s->exit_dead = make_way_out_cc(j, &e, common, JIT_EXIT_DEAD);
+    s->exit_poll_cc = make_way_out_cc(j, &e, common, JIT_EXIT_LOOKUP);
     for (int u = 0; u < 3; u++)
         s->cbody[u] = make_cbody(j, &e, u, false);
     s->cbody_end = make_cbody(j, &e, USES_NONE, true);

@@ -50,11 +50,12 @@ static void flags_from_ax(Emit *e)
     e8(e, 0x9e);                /* sahf */
 }
 
-static void finish(Path *p, uint64_t body)
+static void finish(JitCpu *j, Path *p)
 {
     Emit *e = p->e;
 
     e_ld(e, true, H_RAX, m_gs(GS_GPR(R_RAX)));
+    e_call(e, j->stubs.cc_save);
     e_enc(e, &(Enc) { .map = 1, .op = 0xb7, .reg = S1, .rm = h_reg(S0) });
     e_jmp_m(e, (HMem) { H_NONE, S1, 3, true, GS_ENV(ibtc_host) });
     for (unsigned n = 0; n < p->n; n++)
@@ -62,7 +63,7 @@ static void finish(Path *p, uint64_t body)
     e_ld(e, false, H_RAX, m_gs(GS_ENV(flags)));
     flags_from_ax(e);
     e_ld(e, true, H_RAX, m_gs(GS_GPR(R_RAX)));
-    e_jmp(e, body);
+    e_jmp(e, j->stubs.cbody_end);
 }
 
 /* eax = selector of CS; SS is `apart` from it. */
@@ -129,7 +130,7 @@ static uint64_t make_syscall(JitCpu *j, Emit *e)
     e_ld(e, true, S0, m_gs(GS_CPU(msr.lstar)));
     e_mov_i(e, H_RAX, 0);
     e_alu_ri(e, false, 0, H_RAX, 1);                    /* all six flags clear */
-    finish(&p, j->stubs.cbody_end);
+    finish(j, &p);
     return at;
 }
 
@@ -172,7 +173,7 @@ static uint64_t make_sysret(JitCpu *j, Emit *e)
     e_rr(e, false, 0x0b, H_RAX, S0);
     flags_from_ax(e);
     e_mov(e, true, S0, H_RCX);
-    finish(&p, j->stubs.cbody_end);
+    finish(j, &p);
     return at;
 }
 _Static_assert(MODE_UMIP == CR4_UMIP << 8, "set_mode of SYSRET");

@@ -27,10 +27,15 @@ static void poll(Tr *t, int32_t toff)
 {
     Emit *e = &t->e;
     HMem att = m_gs(GS_CPU(vcpu.attention));
+    bool dead = !fl_peek(t, toff) && !t->j->exact;
 
-    if (!fl_peek(t, toff) && !t->j->exact) {
+    if (dead || t->home == FH_CC) {
+        ExitTmp *x;
+
         e_alu_mi(e, false, 7, att, 0);
-        add_exit(t, X_POLL, e_jcc_fwd(e, CC_NE), toff)->flags_dead = true;
+        x = add_exit(t, X_POLL, e_jcc_fwd(e, CC_NE), toff);
+        x->flags_dead = dead;
+        x->lazy = !dead;
     } else {
         uint8_t *ok;
 
@@ -48,6 +53,7 @@ void tr_exit_indirect(Tr *t)
 {
     Emit *e = &t->e;
 
+    fl_lazy(t, S1);
     e_enc(e, &(Enc) { .map = 1, .op = 0xb7, .reg = S1, .rm = h_reg(S0) });     /* movzx r11d, r10w */
     e_jmp_m(e, (HMem) { H_NONE, S1, 3, true, GS_ENV(ibtc_host) });
 }
@@ -73,20 +79,24 @@ void tr_exit(Tr *t, int32_t toff, uint16_t from)
     bool dead;
 
     if (!in_page(toff)) {
-        fl_host(t, S1);
+        fl_lazy(t, S1);
         if (from > TLB_PAGE)    /* an event may be due: the branch cache's way in looks */
             tr_exit_far(t, toff);
         else
-            add_exit(t, X_FAR, e_jmp_fwd(&t->e), toff);
+            add_exit(t, X_FAR, e_jmp_fwd(&t->e), toff)->lazy = true;
         return;
     }
     dead = !fl_peek(t, toff) && !t->j->exact;
-    if (!dead)
+    if (!dead && t->home != FH_CC)
         fl_host(t, S1);
     if (toff < from)
         poll(t, toff);
-    if (!round_again(t, toff))
-        add_exit(t, X_CHAIN, e_jmp_fwd(&t->e), toff)->flags_dead = dead;
+    if (!round_again(t, toff)) {
+        ExitTmp *x = add_exit(t, X_CHAIN, e_jmp_fwd(&t->e), toff);
+
+        x->flags_dead = dead;
+        x->lazy = !dead && t->home == FH_CC;
+    }
 }
 
 /* The taken side of a conditional branch whose code follows; flags are in place. */
@@ -158,7 +168,7 @@ static void push_return(Tr *t, unsigned k)
     e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
     e_lea(e, t->code64, S0, m_base(S0, t->t[k].next));
     e_st(e, t->code64, m, S0);
-    fl_rsp_moves(t, -w, FL_ALL, S0);
+    fl_rsp_moves(t, -w, FL_ALL, S1);
     e_lea(e, t->code64, HSP, m_base(HSP, -w));
 }
 
@@ -180,14 +190,15 @@ static void continuation(Tr *t, unsigned k)
     Emit *e = &t->e;
     int32_t next = t->t[k].next;
 
-    e_lea(e, true, H_RSP, m_base(H_RSP, 8));
+    e8(e, 0x41);
+    e8(e, 0x5a);                        /* pop r10: the same address, known earlier */
     if (!in_page(next)) {
         tr_exit_indirect(t);
         return;
     }
     e_lea(e, true, S0, m_base(S0, -next));
     e_st(e, true, m_gs(GS_ENV(vbase)), S0);
-    add_exit(t, X_CHAIN, e_jmp_fwd(e), next);
+    add_exit(t, X_CHAIN, e_jmp_fwd(e), next)->lazy = true;
 }
 
 static void call_cached(Tr *t)
@@ -201,18 +212,21 @@ static void call_cached(Tr *t)
 static void call_direct(Tr *t, unsigned k, int32_t toff)
 {
     Emit *e = &t->e;
+    bool dead = !fl_peek(t, toff) && !t->j->exact;
+    ExitTmp *x;
 
     push_return(t, k);
     push_pair(t);
-    fl_host(t, S1);
+    if (!in_page(toff) || !dead)
+        fl_lazy(t, S1);
     if (in_page(toff) && toff < t->t[k].next)
         poll(t, toff);
     e8(e, 0xe8);
-    if (in_page(toff))
-        add_exit(t, X_CHAIN, e_here(e), toff)->flags_dead = !fl_peek(t, toff) && !t->j->exact;
-    else
-        add_exit(t, X_FAR, e_here(e), toff);
+    x = add_exit(t, in_page(toff) ? X_CHAIN : X_FAR, e_here(e), toff);
+    x->flags_dead = in_page(toff) && dead;
+    x->lazy = !x->flags_dead;
     e32(e, 0);
+    t->home = FH_CC;
     continuation(t, k);
     t->ended = true;
 }
@@ -246,7 +260,7 @@ static bool call_indirect(Tr *t, unsigned k, bool call)
     }
     if (r != S0)
         e_mov(e, t->code64, S0, r);
-    fl_host(t, S1);
+    fl_lazy(t, S1);
     if (call) {
         call_cached(t);
         continuation(t, k);
@@ -257,35 +271,18 @@ static bool call_indirect(Tr *t, unsigned k, bool call)
     return true;
 }
 
-/* Is the return address, r10, the one of the innermost pair? Then the host's RET goes there. Flags that can be made
-   again from registers allow a compare. */
+/* Is the return address, r10, the one of the innermost pair? Then the host's RET goes there. */
 static void paired_ret(Tr *t)
 {
     Emit *e = &t->e;
-    HMem park = m_gs(GS_ENV(rcx_park));
-    uint8_t *hit, *miss;
+    uint8_t *miss;
 
-    if (t->rc.kind && t->rc.kind != RC_SAVED && t->home != FH_DEAD) {
-        e_rm(e, true, 0x3b, S0, m_base(H_RSP, 8));
-        miss = e_jcc_fwd(e, CC_NE);
-        fl_emit(t, FH_RECIPE, &t->rc, S1);
-        e8(e, 0xc3);
-        e_bind(e, miss);
-        fl_emit(t, FH_RECIPE, &t->rc, S1);
-        tr_exit_indirect(t);
-        return;
-    }
-    fl_host(t, S1);
-    e_st(e, true, park, H_RCX);
-    e_ld(e, true, H_RCX, m_base(H_RSP, 8));
-    e_rr(e, true, 0xf7, 2, H_RCX);      /* not */
-    e_lea(e, true, H_RCX, m_bi(H_RCX, S0, 0, 1));
-    hit = e_jcc8_fwd(e, 0xe3);
-    e_ld(e, true, H_RCX, park);
-    tr_exit_indirect(t);
-    e_bind8(e, hit);
-    e_ld(e, true, H_RCX, park);
+    fl_lazy(t, S1);
+    e_rm(e, true, 0x3b, S0, m_base(H_RSP, 8));
+    miss = e_jcc8_fwd(e, 0x75);
     e8(e, 0xc3);
+    e_bind8(e, miss);
+    tr_exit_indirect(t);
 }
 
 static bool ret(Tr *t, unsigned k)

@@ -20,6 +20,7 @@ typedef struct TInsn {          /* a guest instruction of the block */
     uint16_t off, next;         /* in the page; next may be 4096 */
     uint16_t rd, kill;          /* flags read, surely overwritten */
     uint16_t live_in, live_out;
+    uint16_t read_out;          /* flags after it that an instruction of this block reads */
     bool touches;               /* reads or changes host flags */
     Access mem, stk;            /* of the memory operand; of push, pop, call, ret */
 } TInsn;
@@ -27,6 +28,9 @@ typedef struct TInsn {          /* a guest instruction of the block */
 typedef struct Slow {           /* out-of-line continuation of instruction k by its C body */
     uint8_t *at, *resume;       /* its jcc; where to come back, NULL: the body ends the block */
     uint8_t *retry;             /* stack cache: try this again after a refill */
+    uint8_t *found;             /* r10 = page: if the TLB has it after all, on from here; see mem_const() */
+    bool write;
+    bool to_cc;                 /* at resume flags are expected at FH_CC */
     int32_t disp;
     uint16_t k, size;
     uint8_t base;
@@ -34,16 +38,19 @@ typedef struct Slow {           /* out-of-line continuation of instruction k by 
     Recipe rc;
 } Slow;
 
-typedef enum { X_CHAIN, X_FAR, X_POLL, X_NOGROUP, X_GUARD } ExitKind;
+typedef enum { X_CHAIN, X_FAR, X_POLL, X_NOGROUP, X_GUARD, X_CC } ExitKind;
 typedef struct ExitTmp {
     uint8_t *at;                /* rel32 to bind */
     int32_t toff;               /* target minus page start */
     uint8_t kind;
     bool flags_dead;            /* X_POLL: the target does not read flags */
+    bool lazy;                  /* flags are at FH_CC */
     bool other_mode;            /* the mode word has changed on the way */
     FlagHome home;              /* X_NOGROUP: state of flags there */
     Recipe rc;
     uint8_t *retry;             /* stack group: after a refill */
+    uint8_t *found;             /* X_NOGROUP: as in Slow */
+    bool write;
     int32_t disp;
     uint16_t size;
 } ExitTmp;
@@ -66,8 +73,9 @@ typedef struct Tr {
     const uint8_t *page;
     uint8_t *start;             /* of the code, writable alias */
     uint32_t mode;
+    unsigned now;               /* instruction being emitted */
     unsigned n, n_slow, n_exits, n_recipes, uses, bank;
-    bool code64, ended, nogroup, poll_end;
+    bool code64, ended, nogroup, lazy, poll_end;
     bool loops;                 /* a branch of the block goes to its start: see group.c */
     uint8_t *loop_top;          /* where it goes */
     FlagHome home;
@@ -99,6 +107,11 @@ uint16_t fl_peek(Tr *t, int32_t off);           /* flags the code at off of this
 void fl_clobber(Tr *t, uint16_t live);          /* code that destroys host flags follows */
 void fl_host(Tr *t, unsigned scratch);          /* host flags must be the guest's */
 void fl_emit(Tr *t, FlagHome home, const Recipe *rc, unsigned scratch);
+/* What makes the flags goes to env.cc_*: FH_CC. Destroys scratch; if flags are in the host's register, r11 and flags too. */
+void fl_lazy(Tr *t, unsigned scratch);
+void fl_lazy_code(Emit *e, const Recipe *rc);   /* out of line: env.cc_code */
+void fl_save(Emit *e);          /* parks the host's flags; destroys r11 and flags */
+void fl_restore(Emit *e, unsigned scratch);     /* parked flags to the host's */
 void fl_after(Tr *t, const TInsn *x);           /* x was emitted and touched flags */
 /* x is about to change these guest registers (after its access, before its commit). */
 void fl_writes(Tr *t, uint32_t gpr_mask, uint16_t live_out, unsigned scratch);
@@ -118,6 +131,14 @@ HMem mem_operand(Tr *t, unsigned k, unsigned size, bool write);   /* ea + check,
 void mem_stack(Tr *t, unsigned k, unsigned base, int32_t disp, unsigned size);
 /* r10 = address: r10 = offset in its page if the TLB has it, r11 = host page. No jump yet. */
 void mem_lookup(Tr *t, bool write);
+/*
+ * An access at a constant address or distance from the code, inside one page: its place in the TLB is taken to be that of this
+ * mapping of the code, so that the access waits for no address. Afterwards r11 = host page; r10 = page where the branch returned is
+ * taken. With BASE_RIP mem_const_again() is to follow there: other mappings look in their own place.
+ */
+bool mem_is_const(const Tr *t, unsigned base, unsigned index, int32_t disp, unsigned size);
+uint8_t *mem_const(Tr *t, unsigned base, int32_t disp, bool write);
+void mem_const_again(Tr *t, bool write, uint8_t *found);
 /* The stack access of push, pop, call, ret. */
 HMem mem_stack_operand(Tr *t, unsigned k, int32_t disp, unsigned size);
 void mem_add_slow(Tr *t, uint8_t *jcc, unsigned k);     /* jcc goes to k's C body */
@@ -147,7 +168,7 @@ void tmpl_cbody(Tr *t, unsigned k);
 void tr_cbody_call(Tr *t, unsigned k, bool ends);
 /* Ends the path: to offset toff of the page (may be outside it), flags needed there. */
 void tr_exit(Tr *t, int32_t toff, uint16_t from_next);
-void tr_exit_far(Tr *t, int32_t toff);          /* by the branch cache; flags in place */
+void tr_exit_far(Tr *t, int32_t toff);          /* by the branch cache */
 void tr_exit_indirect(Tr *t);                   /* r10 = RIP */
 void tr_mark(Tr *t, unsigned k);                /* the host instruction of k follows: side table */
 

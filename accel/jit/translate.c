@@ -132,7 +132,7 @@ static void emit_state_check(Tr *t)
     int32_t word = t->uses == USES_FPU ? GS_ENV(fpu_live) : GS_ENV(vec_live);
     uint8_t *live, *need;
 
-    if (!t->t[0].live_in) {
+    if (!t->t[0].live_in || t->lazy) {
         e_cmp8_i(e, m_gs(word), 0);
         live = e_jcc_fwd(e, CC_NE);
     } else {
@@ -149,6 +149,7 @@ static void emit_state_check(Tr *t)
     } else {
         e_ld(e, true, S0, m_gs(GS_ENV(vbase)));
         e_lea(e, t->code64, S0, m_base(S0, t->t[0].off));
+        fl_emit(t, t->home, &t->rc, S1);
         e_jmp(e, t->j->stubs.exit_fpu);
     }
     e_bind(e, live);
@@ -162,6 +163,7 @@ static void emit_insn(Tr *t, unsigned k)
 {
     const TInsn *x = &t->t[k];
 
+    t->now = k;
     mark_start(t, k, e_here(&t->e));
     group_start(t, k);
     if (x->i->row == X86_ROW_UD || x->i->row == X86_ROW_NM)
@@ -194,10 +196,14 @@ static void emit_slow(Tr *t, const Slow *s)
     Emit *e = &t->e;
 
     e_bind(e, s->at);
+    if (s->found)
+        mem_const_again(t, s->write, s->found);
     if (s->retry)
         emit_refill(t, s->base, s->disp, s->size, s->retry);
     fl_emit(t, s->home, &s->rc, S1);
     tr_cbody_call(t, s->k, !s->resume);
+    if (s->to_cc)
+        e_call(e, t->j->stubs.cc_save);
     if (s->resume)
         e_jmp(e, e_rx(e, s->resume));
 }
@@ -210,10 +216,16 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
     const JitStubs *st = &t->j->stubs;
 
     e_bind(e, x->at);
+    if (x->kind == X_CC) {
+        fl_lazy_code(e, &x->rc);
+        return;
+    }
     if (is_chained(x)) {
         uint8_t *at = x->at;
 
         if (x->kind == X_NOGROUP) {
+            if (x->found)
+                mem_const_again(t, x->write, x->found);
             if (x->retry)
                 emit_refill(t, HSP, x->disp, x->size, x->retry);
             fl_emit(t, x->home, &x->rc, S1);
@@ -225,7 +237,10 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
         out->flags_dead = x->kind == X_NOGROUP ? x->home == FH_DEAD : x->flags_dead;
         out->nogroup = x->kind == X_NOGROUP;
         out->far = x->kind == X_FAR;
+        out->lazy = x->lazy;
         out->stub = e_here(e) - t->j->cache.rw;
+        if (x->lazy)
+            e_call(e, st->cc_load);
         e_mov_i(e, S1, jit_id(t->j, out));
         e_jmp(e, st->exit_chain);
         return;
@@ -235,8 +250,9 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
     if (x->kind == X_GUARD) {
         fl_emit(t, x->home, &x->rc, S1);
         e_jmp(e, st->exit_guard);
-    } else
-        e_jmp(e, x->flags_dead ? st->exit_poll_dead : st->exit_poll);
+    } else {
+        e_jmp(e, x->flags_dead ? st->exit_poll_dead : x->lazy ? st->exit_poll_cc : st->exit_poll);
+    }
 }
 
 /* Branches to what is translated already, its own start too, need not come back to the run loop once. */
@@ -251,7 +267,7 @@ static void link_known(Tr *t, JitBlock *b, const JitPage *page)
         if (!is_chained(x))
             continue;
         if (x->kind == X_CHAIN && !x->other_mode && page->lines >> (x->toff >> 6 & 63) & 1 &&
-            (to = jit_block_find(t->j, t->page + x->toff, t->mode)))
+            (to = jit_block_find(t->j, t->page + x->toff, t->mode | (x->lazy ? MODE_JIT_LAZY : 0))))
             jit_link(t->j, out, to);
         out++;
     }
@@ -289,7 +305,7 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     if (t->e.full)
         return NULL;
     b->key = t->page + t->t[0].off;
-    b->mode = t->mode | (t->nogroup ? MODE_JIT_NOGROUP : 0);
+    b->mode = t->mode | (t->nogroup ? MODE_JIT_NOGROUP : 0) | (t->lazy ? MODE_JIT_LAZY : 0);
     b->n = t->n;
     b->len = t->t[t->n - 1].next - t->t[0].off;
     b->uses = t->uses;
@@ -365,13 +381,22 @@ static void start(Tr *t, JitCpu *j, const X86Fetch *f, uint32_t mode)
     t->j = j;
     t->c = j->c;
     t->page = f->host;
-    t->mode = mode & ~MODE_JIT_NOGROUP;
+    t->mode = mode & ~MODE_JIT_KEYS;
     t->nogroup = mode & MODE_JIT_NOGROUP;
+    t->lazy = mode & MODE_JIT_LAZY;
     t->code64 = mode & MODE_CS64;
     t->bank = j->c->data_bank;
     t->e = (Emit) { .p = k->rw + k->used, .end = k->rw + k->used + MAX_CODE,
                     .rx = (int64_t)k->rx - (int64_t)(uintptr_t)k->rw };
     t->start = t->e.p;
+}
+
+/* Where the flags are at the block's start. */
+static void arrive(Tr *t)
+{
+    t->lazy &= t->t[0].live_in != 0;
+    if (t->lazy)
+        t->home = FH_CC;
 }
 
 JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mode)
@@ -391,6 +416,7 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
     if (j->check)
         kept = memcpy(jit_arena(j, t.n * sizeof *kept), insns, t.n * sizeof *kept);
     fl_liveness(&t, live_at_end(&t));
+    arrive(&t);
     group_plan(&t);
     t.entry = e_rx(&t.e, e_here(&t.e));
     if (t.uses)
@@ -431,6 +457,7 @@ JitBlock *jit_translate_crossing(JitCpu *j, const X86Fetch *f, const X86Fetch *f
     add_insn(&t, kept, off);
     t.t[0].raw = raw;
     fl_liveness(&t, FL_ALL);
+    arrive(&t);
     group_plan(&t);
     t.entry = e_rx(&t.e, e_here(&t.e));
     if (t.uses)

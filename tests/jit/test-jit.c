@@ -301,6 +301,83 @@ static void overwritten_code_starts_cold(void)
     rig_free(r);
 }
 
+/* ---- flags from block to block ---- */
+
+typedef struct Piece { uint8_t n, b[8]; } Piece;
+enum { NEAR = 0x200, FAR = 0x2000 };     /* where the other piece of code lies, from RIG_CODE */
+
+static const Piece setters[] = {        /* some leave their operands in place, some do not; INC and ROL leave some flags as they were */
+    { 3, { 0x48, 0x01, 0xd0 } }, { 3, { 0x48, 0x29, 0xd0 } }, { 2, { 0x39, 0xd0 } }, { 2, { 0x38, 0xd0 } }, { 3, { 0x66, 0x85, 0xd0 } },
+    { 3, { 0x48, 0x31, 0xd0 } }, { 4, { 0x48, 0x83, 0xc0, 0x7f } }, { 4, { 0x48, 0x83, 0xe8, 0x81 } }, { 3, { 0x83, 0xf8, 0x05 } },
+    { 2, { 0xa8, 0x40 } }, { 3, { 0x48, 0xff, 0xc0 } }, { 3, { 0x48, 0xd1, 0xc0 } }, { 3, { 0x48, 0xf7, 0xd8 } }, { 1, { 0x90 } },
+    { 7, { 0x48, 0x83, 0xec, 0x10, 0x59, 0x59, 0x90 } },        /* sub rsp, 16; pop rcx; pop rcx */
+};
+static const Piece changers[] = {       /* what may happen to the operands before anybody reads the flags */
+    { 1, { 0x90 } }, { 4, { 0x48, 0x8d, 0x04, 0x40 } }, { 3, { 0x48, 0x8b, 0x06 } }, { 3, { 0x4c, 0x89, 0xe2 } }, { 2, { 0x50, 0x5a } },
+};
+static const Piece readers[] = {
+    { 1, { 0x90 } }, { 3, { 0x48, 0x11, 0xeb } }, { 6, { 0x0f, 0x9c, 0x06, 0x48, 0x11, 0xeb } }, { 6, { 0x7e, 0x03, 0x48, 0xff, 0xc3, 0x90 } },
+    { 7, { 0x0f, 0x90, 0x06, 0x0f, 0x9a, 0x46, 0x01 } }, { 8, { 0x0f, 0xba, 0xe0, 0x03, 0x48, 0x11, 0xeb, 0x90 } },
+};
+
+static void piece(Buf *b, const Piece *p)
+{
+    for (unsigned n = 0; n < p->n; n++)
+        put(b, p->b[n]);
+}
+
+static void rel32(Buf *b, uint8_t op, int32_t to)
+{
+    uint8_t d[4];
+
+    put(b, op);
+    st32_le(d, (uint32_t)(to - (int32_t)b->n - 4));
+    for (unsigned n = 0; n < 4; n++)
+        put(b, d[n]);
+}
+
+/* Flags set before a call, jump or return, direct or not, near or far, and read after it or two of them. */
+static void flags_cross_every_way(void)
+{
+    Pair p = pair_new();
+    Rnd r = { 0x7654321 };
+
+    for (unsigned n = 0; n < MIN(random_rounds, 400u); n++) {
+        unsigned way = rnd(&r, 6), at = way & 1 ? FAR : NEAR;
+        Buf b = { .code64 = true }, f = { .code64 = true };
+        uint64_t seed = r.x, top;
+
+        piece(&b, &(Piece) { 5, { 0xb9, 24, 0, 0, 0 } });       /* mov ecx, 24 */
+        top = b.n;
+        piece(&b, &(Piece) { 2, { 0x51, 0x90 } });              /* push rcx */
+        piece(&b, &setters[rnd(&r, G_N_ELEMENTS(setters))]);
+        piece(&b, &changers[rnd(&r, G_N_ELEMENTS(changers))]);
+        if (way / 2 == 0) {
+            rel32(&b, 0xe8, at);
+        } else {                                                /* mov r8d, at; call r8 or jmp r8 */
+            piece(&b, &(Piece) { 6, { 0x41, 0xb8, 0, at >> 8, 1, 0 } });
+            piece(&b, &(Piece) { 3, { 0x41, 0xff, way / 2 == 1 ? 0xd0 : 0xe0 } });
+        }
+        if (rnd(&r, 2))
+            piece(&f, &readers[rnd(&r, G_N_ELEMENTS(readers))]);
+        if (rnd(&r, 2))
+            piece(&f, &setters[rnd(&r, G_N_ELEMENTS(setters))]);
+        piece(&f, &changers[rnd(&r, G_N_ELEMENTS(changers))]);
+        if (way / 2 == 2)
+            rel32(&f, 0xe9, (int32_t)b.n - (int32_t)at);
+        else
+            put(&f, 0xc3);
+        piece(&b, &changers[rnd(&r, G_N_ELEMENTS(changers))]);
+        piece(&b, &readers[rnd(&r, G_N_ELEMENTS(readers))]);
+        piece(&b, &(Piece) { 6, { 0x59, 0x8d, 0x49, 0xff, 0xe3, 5 } });         /* pop rcx; lea ecx, [rcx-1]; jrcxz out */
+        rel32(&b, 0xe9, (int32_t)top);
+        rig_put(p.a, RIG_CODE + at, f.b, f.n);
+        rig_put(p.b, RIG_CODE + at, f.b, f.n);
+        check_masked(&p, RIG_64, b.b, b.n, seed, ~(uint32_t)(FL_AF | FL_OF));
+    }
+    pair_free(&p);
+}
+
 /* ---- check=on ---- */
 
 static void checked_code_gives_no_report(void)
@@ -310,6 +387,7 @@ static void checked_code_gives_no_report(void)
     straight_code_gives_the_same_state();
     random_64();
     random_32();
+    flags_cross_every_way();
     jit_options = "jit";
     random_rounds = 1500;
 }
@@ -350,6 +428,7 @@ int main(int argc, char **argv)
     g_test_add_func("/jit/straight", straight_code_gives_the_same_state);
     g_test_add_func("/jit/random-64", random_64);
     g_test_add_func("/jit/random-32", random_32);
+    g_test_add_func("/jit/flags-cross", flags_cross_every_way);
     g_test_add_func("/jit/overwritten", overwritten_code_starts_cold);
     g_test_add_func("/jit/checked", checked_code_gives_no_report);
     g_test_add_func("/jit/spoilt", spoilt_code_is_reported);
