@@ -49,6 +49,7 @@ typedef enum { CLI_RUN, CLI_DONE, CLI_BAD } CliVerdict;
 CliVerdict cli_parse(Cli *cli, int argc, char **argv, GError **err);
 void cli_init(Cli *cli);
 void cli_clear(Cli *cli);
+void cli_print_version(void);
 void cli_print_help(void);
 /* Back-ends of one run: made before the machine's devices, freed after them. */
 typedef struct Speed {          /* of the guest's processors, for titles */

@@ -572,6 +572,6 @@ bool opt_help(Cli *cli, const char *arg, GError **err)
 
 bool opt_version(Cli *cli, const char *arg, GError **err)
 {
-    printf("quern %s (QEMU emulator version %s compatible)\n", QUERN_VERSION, QEMU_COMPAT_VERSION);
+    cli_print_version();
     return false;
 }

@@ -372,11 +372,7 @@ static int map_walk(Img *m, BlockNode *n, uint64_t start, uint64_t end)
         }
         off += st.bytes;
     }
-    if (cur.len)
-        return map_print(m, &cur, true);
-    if (m->json)
-        printf("]\n");
-    return 0;
+    return cur.len || m->json ? map_print(m, &cur, true) : 0;
 }
 
 int img_map(Img *m, int argc, char **argv)

@@ -84,8 +84,14 @@ static bool unknown_option(const char *given, const char *name, GError **err)
     return err_set(err, "%s is not an option; -help lists them", given);
 }
 
+void cli_print_version(void)
+{
+    printf("quern %s (QEMU emulator version %s compatible)\n", QUERN_VERSION, QEMU_COMPAT_VERSION);
+}
+
 void cli_print_help(void)
 {
+    cli_print_version();        /* programs look for the version in the first line */
     printf("Usage: quern [options] [disk-image or CD image]\n"
            "       quern VERB ...   (quern help verbs)\n\n"
            "quern runs a virtual x86 PC. Options take one dash or two.\n");

@@ -29,7 +29,7 @@ typedef struct VirtioBlk {
     BlockDev *drive;            /* properties */
     char *serial;
     uint32_t num_queues, queue_size, logical_block_size, physical_block_size;
-    bool discard, write_zeroes, config_wce;
+    bool discard, write_zeroes, config_wce, scsi;
     BlockConf conf;
     IoThread *iothread;
     bool wce;                   /* state */
@@ -357,6 +357,8 @@ static bool blk_realize(Device *dev, GError **err)
 {
     VirtioBlk *s = container_of(dev, VirtioBlk, vp.pci.dev);
 
+    if (s->scsi)            /* management programs switch it off by name */
+        return err_set(err, "scsi=on is not offered: virtio-blk passes no SCSI commands to the drive; use virtio-scsi-pci and scsi-hd");
     if (!check_props(s, err) || !block_conf_attach(&s->conf, s->drive, &drive_ops, s, dev, err))
         return false;
     if (!s->serial)
@@ -417,6 +419,7 @@ const DeviceClass virtio_blk_pci_class = {
         BLOCK_CONF_PROPS(VirtioBlk),
         PROP_BOOL(VirtioBlk, discard, 1, "offer discard when the image can"),
         NAMED("write-zeroes", write_zeroes, PROP_BOOL_, 1, "offer write-zeroes"),
+        PROP_BOOL(VirtioBlk, scsi, 0, "SCSI commands of the guest reach the drive: only off is offered"),
         NAMED("config-wce", config_wce, PROP_BOOL_, 1, "the guest may switch the write cache"),
         PROP_END },
     .state = &(const StateDesc) { .version = 1, .loaded = blk_loaded,

@@ -16,6 +16,7 @@ check '^guest_errors' -d help
 check 'user' -netdev help
 check 'iothread' -object help
 check '^-smp ' -h
+check 'QEMU emulator version 7\.' -help
 check '^quern img' help verbs
 echo "1..$n"
 exit $bad

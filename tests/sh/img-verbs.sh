@@ -44,6 +44,7 @@ json a.json >a.txt; json b.json >b.txt; same "same backing chain" a.txt b.txt
 qemu-img map --output=json top.qcow2 >a.json; $Q map --output=json top.qcow2 >b.json
 json a.json >a.txt; json b.json >b.txt; same "same map through the chain" a.txt b.txt
 qemu-img map base.qcow2 >a.txt; $Q map base.qcow2 >b.txt; same "same map as text" a.txt b.txt
+truncate -s 0 empty.raw; qemu-img map -f raw --output=json empty.raw >a.txt; $Q map -f raw --output=json empty.raw >b.txt; same "same map of nothing" a.txt b.txt
 
 # snapshots made by one, used by the other
 cp base.qcow2 s.qcow2
