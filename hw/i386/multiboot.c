@@ -218,8 +218,10 @@ static GBytes *build_info(Pc *pc, const MbImage *im, MbModules *mods, GError **e
 
         st32_le(e + 8, INFO_ADDR + strings + ld32_le(e + 8));
     }
-    memcpy(b + MODS_OFF, mods->list->data, mods->list->len);
-    memcpy(b + strings, mods->strings->data, mods->strings->len);
+    if (mods->n) {
+        memcpy(b + MODS_OFF, mods->list->data, mods->list->len);
+        memcpy(b + strings, mods->strings->data, mods->strings->len);
+    }
     memcpy(b + cmd, cmdline, strlen(cmdline) + 1);
     memcpy(b + id, name, sizeof name);
     return g_bytes_new_take(b, size);

@@ -81,7 +81,7 @@ static void same_saves(Bench *b, const GByteArray *x, const char *when)
 {
     g_autoptr(GByteArray) y = bench_save(b);
 
-    if (x->len == y->len && !memcmp(x->data, y->data, x->len))
+    if (x->len == y->len && (!x->len || !memcmp(x->data, y->data, x->len)))
         return;
     explain(b, x, y);
     g_test_message("state is not the same %s", when);
