@@ -3,12 +3,14 @@
  *
  * Reset values: Intel SDM vol. 3 table 10-1.
  */
+#include "softmmu/accel.h"
 #include "target/x86/cpuid.h"
 #include "target/x86/debug_int.h"
 #include "target/x86/mmu_int.h"
 #include "target/x86/prot_int.h"
 
 #include "util/largemem.h"
+#include "util/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -265,6 +267,18 @@ static void power_on(Vcpu *v)
     reset_common(c);
 }
 
+/* Hyper-V's interfaces are an engine's, and few have them. */
+static bool hv_possible(const Machine *m, const X86Model *model, int index, GError **err)
+{
+    if (!model->hv || !m->accel || m->accel_offers_pv)
+        return true;
+    if (model->enforce)
+        return err_set(err, "-cpu %s: hv-* need KVM to run all of the guest; here it is %s", model->name, m->accel->name);
+    if (!index && !model->unchecked)
+        log_warn("-cpu %s: hv-* need KVM to run all of the guest; left out", model->name);
+    return true;
+}
+
 X86Cpu *x86_cpu_new(Machine *m, const X86Model *model, int index, GError **err)
 {
     X86Cpu *c = large_alloc(sizeof *c);         /* engines look at its tables all the time */
@@ -293,7 +307,7 @@ X86Cpu *x86_cpu_new(Machine *m, const X86Model *model, int index, GError **err)
     else
         c->tsc_offset = 0 - x86_rdtsc(c);
     power_on(&c->vcpu);
-    if (m->vcpus && !vcpu_attach(m, &c->vcpu, err)) {
+    if (!hv_possible(m, model, index, err) || (m->vcpus && !vcpu_attach(m, &c->vcpu, err))) {
         x86_cpu_free(c);
         return NULL;
     }
