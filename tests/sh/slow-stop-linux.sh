@@ -29,6 +29,7 @@ try() {
     start "$tmp/serial" ""
     stopped "$name"
     hmp "savevm $tmp/state" >/dev/null
+    for i in $(seq 100); do [ -s "$tmp/state" ] && break; sleep 0.2; done
     [ -s "$tmp/state" ] || die "$name: no state"
     grep -aq wrote "$tmp/serial" && die "$name: the write ended before the host took it"
     if [ "$3" = here ]; then
