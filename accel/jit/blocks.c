@@ -93,7 +93,7 @@ static void hash_drop(JitCpu *j, const JitBlock *b)
 
 static const uint8_t *page_of(const uint8_t *p) { return (const uint8_t *)((uintptr_t)p & ~(uintptr_t)4095); }
 
-static uint64_t line_mask(unsigned off, unsigned len)
+uint64_t jit_line_mask(unsigned off, unsigned len)
 {
     unsigned a = off >> 6, b = (off + len - 1) >> 6;
 
@@ -121,9 +121,19 @@ void jit_block_add(JitCpu *j, JitBlock *b, JitPage *p)
     b->token = p->token;
     b->page_next = p->blocks;
     p->blocks = b;
-    p->lines |= line_mask(b->key - p->host, b->len) | b->peek_lines;
+    p->lines |= jit_line_mask(b->key - p->host, b->len) | b->peek_lines;
     hash_put(j, b);
     g_ptr_array_add(j->order, b);
+}
+
+void jit_block_watch(JitCpu *j, JitBlock *of, JitPage *p, uint64_t lines)
+{
+    JitBlock *b = jit_arena(j, sizeof *b);
+
+    *b = (JitBlock) { .key = p->host, .len = 1, .alias_of = of, .peek_lines = lines };
+    b->page_next = p->blocks;
+    p->blocks = b;
+    p->lines |= lines | 1;
 }
 
 void jit_block_alias(JitCpu *j, JitBlock *of, JitPage *p, unsigned len)
@@ -133,7 +143,7 @@ void jit_block_alias(JitCpu *j, JitBlock *of, JitPage *p, unsigned len)
     *b = (JitBlock) { .key = p->host, .len = len, .alias_of = of };
     b->page_next = p->blocks;
     p->blocks = b;
-    p->lines |= line_mask(0, len);
+    p->lines |= jit_line_mask(0, len);
 }
 
 JitBlock *jit_block_at_pc(JitCpu *j, uint64_t pc)
@@ -259,6 +269,8 @@ void jit_block_kill(JitCpu *j, JitBlock *b)
     if (b->dead)
         return;
     b->dead = true;
+    if (b->trace)
+        jit_trace_free(j, b->trace);
     j->age++;
     for (JitExit *x = b->incoming; x; x = x->next_in)
         unlink_exit(j, x);
@@ -299,7 +311,7 @@ bool jit_invalidate(JitCpu *j, const uint8_t *host, uint64_t len)
         JitPage *p = g_hash_table_lookup(j->pages, pg);
         const uint8_t *a = MAX(host, pg), *z = MIN(host + len, pg + 4096);
 
-        uint64_t hit = line_mask(a - pg, z - a);
+        uint64_t hit = jit_line_mask(a - pg, z - a);
 
         if (!p || !(p->lines & hit))
             continue;
@@ -312,7 +324,7 @@ bool jit_invalidate(JitCpu *j, const uint8_t *host, uint64_t len)
                 jit_block_kill(j, b->alias_of ? b->alias_of : b);
                 any = true;
             } else {
-                p->lines |= line_mask(b->key - pg, b->len) | b->peek_lines;
+                p->lines |= jit_line_mask(b->key - pg, b->len) | b->peek_lines;
                 pp = &b->page_next;
             }
         }
@@ -375,5 +387,8 @@ void jit_flush(JitCpu *j)
     j->cache.used = j->cache.stub_bytes;
     j->cache.cold = j->cache.hot_size;
     jit_ibtc_clear(j);
+    memset(j->seen_used, 0, sizeof j->seen_used);
+    memset(j->reach_used, 0, sizeof j->reach_used);
+    j->want.key = NULL;
     j->st.flushes++;
 }

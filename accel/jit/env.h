@@ -9,7 +9,18 @@
 
 #include "target/x86/cpu.h"
 
-enum { IBTC_ENTRIES = 1 << 16, JIT_GROUPS = 16 };
+enum { IBTC_ENTRIES = 1 << 16, JIT_GROUPS = 16, FAR_TRACES = 512, REACH_SLOTS = 512, REACH_LIST = 256 };
+
+/* Pages next to each other for the guest and for the host, as the first-level TLB showed when they were looked for. */
+typedef struct Reach {
+    uint64_t lo;                /* REACH_NONE: nothing */
+    uint64_t delta;             /* host minus guest address */
+    uint64_t len[2];            /* bytes less 16 and less 512: the last place an access may start at */
+    uint32_t left, last;        /* misses until it is looked for again; low half of the TSC when it was last time */
+    uint32_t bad;               /* times it was looked for soon after the last time */
+    uint32_t pad[5];
+} Reach;
+#define REACH_NONE (1ULL << 63)
 
 typedef struct JitEnv {
     uint64_t vbase;             /* guest RIP = vbase + offset of the instruction in its page */
@@ -43,6 +54,9 @@ typedef struct JitEnv {
     /* Supervisor and user code, by bits 12-27 of a page's address: -(address + token of the JitPage fetched there + code space). */
     uint64_t code_tag[2][IBTC_ENTRIES] __attribute__((aligned(4096)));
     uint64_t ibtc_host[IBTC_ENTRIES];
+    Reach reach[REACH_SLOTS] __attribute__((aligned(64)));
+    uint32_t reach_n, reach_list[REACH_LIST];      /* filled since the last flush; more than fit: any */
+    uint64_t far_seen[FAR_TRACES];      /* salt + vbase a trace of several pages was found whole at: trace.c */
 } JitEnv;
 _Static_assert(sizeof(JitEnv) <= X86_ENGINE_AREA, "engine area too small");
 

@@ -143,7 +143,7 @@ const X86Insn *jit_fault_insn(JitCpu *j)
 
     if (!b)
         return NULL;
-    for (k = b->n - 1; k > 0 && (!b->marks[k].off || b->code + b->marks[k].host > e->fault_pc); k--)
+    for (k = b->n - 1; k > 0 && b->code + b->marks[k].host > e->fault_pc; k--)
         continue;
     jit_flags_put(e, flags_at(j, b, &b->marks[k], jit_flags_get(e)));
     j->c->rip = e->vbase + b->marks[k].off;

@@ -57,8 +57,8 @@ void fl_liveness(Tr *t, uint16_t at_end)
     for (int k = t->n - 1; k >= 0; k--) {
         TInsn *x = &t->t[k];
 
-        if (x->row->cls & CL_BR && x->row->cls & CL_COND)
-            live = FL_ALL;      /* the taken side may read anything */
+        if (x->row->cls & CL_BR && (x->row->cls & CL_COND || x->call >= 0))
+            live = FL_ALL;      /* the other side may read anything */
         x->live_out = live;
         x->read_out = read;
         read = (read & ~x->kill) | x->rd;

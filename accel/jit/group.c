@@ -24,6 +24,7 @@ typedef struct Cand {           /* a group in the making */
 typedef struct Plan {
     Tr *t;
     unsigned n, conds;
+    bool rsp_lost;              /* RSP got a value that is no constant away from the one at the start */
     uint32_t written, in_loop;  /* registers changed so far; up to the last branch to the block's start */
     unsigned loop_end;          /* that branch */
     int32_t delta[16];          /* a register's value minus that at the start of its epoch */
@@ -34,6 +35,7 @@ static void kill_regs(Plan *p, uint32_t mask)
 {
     if (!mask)
         return;
+    p->rsp_lost |= mask >> R_RSP & 1;
     for (unsigned n = 0; n < p->n; n++) {
         const Group *g = &p->cand[n].g;
 
@@ -175,9 +177,14 @@ static void plan_insn(Plan *p, unsigned k)
 
         add_access(p, k, &where, disp, t->code64 ? 8 : 4, &x->stk);
         p->delta[R_RSP] += by;
-        if (i->opcode >= 0x58 && i->opcode < 0x60)
+        p->written |= 1u << R_RSP;
+        if (i->opcode >= 0x58 && i->opcode < 0x60) {
             kill_regs(p, 1u << i->rm);
-    } else if (const_step(t, i, &g, &by)) {
+            p->written |= 1u << i->rm;
+        }
+        return;
+    }
+    if (const_step(t, i, &g, &by)) {
         kill_indexed(p, g);
         p->delta[g] += by;
         if (ABS(p->delta[g]) > 1 << 20)
@@ -186,6 +193,15 @@ static void plan_insn(Plan *p, unsigned k)
         kill_regs(p, fl_gpr_written(x));
     }
     p->written |= fl_gpr_written(x);
+}
+
+static void plan_branch(Plan *p, unsigned k)
+{
+    Tr *t = p->t;
+    const TInsn *x = &t->t[k];
+
+    if (t->trace)               /* the way through its branches was seen */
+        return;
     if (loops_back(t, x)) {
         t->loops = true;
         p->in_loop = p->written;
@@ -227,8 +243,17 @@ void group_plan(Tr *t)
     t->s1_group = -1;
     if (t->nogroup || (!t->code64 && !(t->mode & MODE_SS32)))
         return;
-    for (unsigned k = 0; k < t->n; k++)
+    for (unsigned k = 0; k < t->n; k++) {
         plan_insn(&p, k);
+        plan_branch(&p, k);
+    }
+    if (t->trace && t->closed) {
+        t->loops = true;
+        p.loop_end = t->n;
+        p.in_loop = p.written;
+        if (!p.rsp_lost && !p.delta[R_RSP])
+            p.in_loop &= ~(1u << R_RSP);
+    }
     t->loops &= !t->t[0].live_in && !t->j->check;      /* check: round by round */
     for (unsigned n = 0; n < p.n; n++) {
         Group *g = &p.cand[n].g;
@@ -274,6 +299,7 @@ static void check_stack(Tr *t, unsigned k, int32_t lo, unsigned len)
 
 static void check_base(Tr *t, unsigned k, const Group *g, int32_t lo, unsigned len)
 {
+    int reach = g->hoisted ? -1 : mem_get_reach(t, k, len);
     Emit *e = &t->e;
 
     if (mem_is_const(t, g->base, g->index, lo, len)) {
@@ -287,22 +313,30 @@ static void check_base(Tr *t, unsigned k, const Group *g, int32_t lo, unsigned l
         return;
     }
     mem_address(t, g->base, g->index, g->scale, lo, t->code64, S0);
-    mem_lookup(t, g->write);
-    e_alu_ri(e, true, 7, S0, TLB_PAGE - len);
-    failing(t, k, e_jcc_fwd(e, CC_A));
+    if (reach >= 0) {
+        failing(t, k, NULL);
+        mem_reach(t, reach, g->write, len, -1, t->n_exits - 1);
+    } else {
+        mem_lookup(t, g->write);
+        e_alu_ri(e, true, 7, S0, TLB_PAGE - len);
+        failing(t, k, e_jcc_fwd(e, CC_A));
+    }
     e_lea(e, true, S1, m_bi(S1, S0, 0, 0));
 }
 
 static void check_group(Tr *t, unsigned n, unsigned k)
 {
     const Group *g = &t->groups[n];
-    int32_t lo = g->first_disp + g->lo - g->first_pos;
+    int32_t lo = g->hoisted ? g->lo : g->first_disp + g->lo - g->first_pos;
+    unsigned before = t->n_exits;
 
     fl_clobber(t, t->t[k].live_in);
     if (g->base == R_RSP && g->index == BASE_NONE)
         check_stack(t, k, lo, g->hi - g->lo);
     else
         check_base(t, k, g, lo, g->hi - g->lo);
+    for (; g->hoisted && t->trace && before < t->n_exits; before++)
+        t->exits[before].refused = true;
     e_st(&t->e, true, m_gs(GS_ENV(group) + 8 * n), S1);
     t->s1_group = n;
 }

@@ -14,7 +14,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { TB_DEFAULT_MB = 64, TB_MIN_MB = 2, TB_MAX_MB = 1024, THRESHOLD_MAX = 200 };
+enum { TB_DEFAULT_MB = 64, TB_MIN_MB = 2, TB_MAX_MB = 1024, THRESHOLD_MAX = 200,
+       TRACE_DEFAULT = 3, TRACE_MAX = 100 };
 
 static bool host_has_avx(void)
 {
@@ -65,15 +66,17 @@ static bool read_check(GHashTable *opts, JitMachine *jm, GError **err)
 
 static bool read_options(GHashTable *opts, JitMachine *jm, bool *perf, GError **err)
 {
-    guint64 mb = TB_DEFAULT_MB, threshold;
+    guint64 mb = TB_DEFAULT_MB, traces = TRACE_DEFAULT, threshold;
 
     if (!number(opts, "tb-size", &mb, err) || !read_check(opts, jm, err))
         return false;
     threshold = jm->check ? 0 : HEAT_DEFAULT;
-    if (!number(opts, "threshold", &threshold, err) || !flag(opts, "exact", &jm->exact, err) || !flag(opts, "perf", perf, err))
+    if (!number(opts, "threshold", &threshold, err) || !number(opts, "trace", &traces, err) ||
+        !flag(opts, "exact", &jm->exact, err) || !flag(opts, "perf", perf, err))
         return false;
     jm->tb_size = (size_t)CLAMP(mb, TB_MIN_MB, TB_MAX_MB) << 20;
     jm->threshold = MIN(threshold, THRESHOLD_MAX);
+    jm->traces = MIN(traces, TRACE_MAX);
     return true;
 }
 
@@ -143,6 +146,7 @@ static bool jit_vcpu_create(Vcpu *v, GError **err)
     jit_env(c)->self = (uint64_t)(uintptr_t)c;
     jit_env(c)->host_mxcsr = 0x1f80;
     jit_env(c)->seen_tlb_gen = c->tlb_gen - 1;
+    jit_env(c)->reach_n = REACH_LIST + 1;
     jit_stubs_make(j);
     jit_ibtc_clear(j);
     v->engine = j;
@@ -186,10 +190,10 @@ static char *jit_describe(Machine *m)
             continue;
         t = &j->st;
         g_string_append_printf(s, "cpu %u: translated %" PRIu64 " blocks of %" PRIu64 " guest instructions, %" PRIu64
-            " guest bytes -> %" PRIu64 " host bytes\n  cache %zu (out of line %zu) of %zu KiB, %" PRIu64 " flushes, %" PRIu64 " blocks dropped, %" PRIu64
+            " guest bytes -> %" PRIu64 " host bytes\n  cache %zu (out of line %zu) of %zu KiB, %" PRIu64 " flushes, %" PRIu64 " traces of %" PRIu64 " tried, %" PRIu64 " blocks dropped, %" PRIu64
             " stores to code\n  entered %" PRIu64 ", looked up %" PRIu64 ", linked %" PRIu64 ", interpreted blocks %"
             PRIu64 " (%" PRIu64 " instructions), host faults %" PRIu64 "\n  translated as calls %" PRIu64 ", flag saves %" PRIu64 "\n",
-            n, t->blocks, t->insns, t->guest_bytes, t->code_bytes, (j->cache.used + j->cache.cold - j->cache.hot_size) >> 10, (j->cache.cold - j->cache.hot_size) >> 10, j->cache.size >> 10, t->flushes,
+            n, t->blocks, t->insns, t->guest_bytes, t->code_bytes, (j->cache.used + j->cache.cold - j->cache.hot_size) >> 10, (j->cache.cold - j->cache.hot_size) >> 10, j->cache.size >> 10, t->flushes, t->traces, t->recorded,
             t->invalidated, t->writes_on_code, t->enters, t->lookups, t->chained, t->interp, v->stat_insns, t->signals, t->cinsns,
             t->saves);
         g_string_append(s, "  ways out:");
@@ -208,7 +212,7 @@ static char *jit_describe(Machine *m)
 const Accel jit_accel = {
     .name = "jit",
     .desc = "translator: guest code becomes host code of the same instruction set",
-    .options = "tb-size thread threshold exact check perf",
+    .options = "tb-size thread threshold exact check perf trace",
     .probe = jit_probe,
     .create = jit_create,
     .destroy = jit_destroy,

@@ -16,7 +16,7 @@
 
 /* Host registers with a role. Guest RSP lives in R9; guest R9-R11 live in X86Cpu.gpr. */
 enum { S0 = H_R10, S1 = H_R11, HSP = H_R9 };
-enum { JIT_MAX_INSNS = 64, JIT_MAX_EXITS = 64, JIT_MAX_COND = 10, HASH_START = 1 << 14 };
+enum { JIT_BLOCK_INSNS = 64, JIT_MAX_INSNS = 80, JIT_MAX_EXITS = 96, JIT_MAX_COND = 10, HASH_START = 1 << 14 };
 
 typedef struct JitBlock JitBlock;
 typedef struct JitPage JitPage;
@@ -45,18 +45,22 @@ typedef struct JitExit {        /* a direct branch */
     bool far;                   /* the target is in another page: linked by way of a thunk */
     bool lazy;                  /* flags are at FH_CC on the way */
     bool flags_dead;            /* the target reads no flags: they may be anything on the way */
+    bool refused;               /* a trace that could not be entered: never linked, see trace.c */
 } JitExit;
 
 typedef struct InsnMark {       /* side table: one per guest instruction */
     uint32_t host;              /* offset of its code from the block's code */
-    uint16_t off;               /* its offset in the page */
-    uint8_t home;               /* FlagHome at its host instruction */
-    uint8_t recipe;             /* index into recipes when FH_RECIPE */
+    int32_t off : 21;           /* its place, from the start of the block's page */
+    uint32_t recipe : 8;        /* index into recipes when FH_RECIPE */
+    uint32_t home : 3;          /* FlagHome at its host instruction */
 } InsnMark;
 
 #define MODE_JIT_NOGROUP (1u << 31)     /* key bit: variant without group checks */
 #define MODE_JIT_LAZY (1u << 30)        /* key bit: reads or hands on flags, which are at FH_CC at its start */
 #define MODE_JIT_KEYS (MODE_JIT_NOGROUP | MODE_JIT_LAZY)
+
+/* host of an instruction that has no code: jit_fault_insn() must not find it. */
+#define MARK_NONE UINT32_MAX
 
 struct JitBlock {
     const uint8_t *key;         /* host address of the first instruction's bytes */
@@ -78,6 +82,7 @@ struct JitBlock {
     uint64_t token;             /* the page's */
     JitBlock *alias_of;         /* stands for the tail of that block's instruction in the next page */
     uint64_t peek_lines;        /* 64-byte lines of the page whose code it drew conclusions from */
+    struct JitTrace *trace;     /* NULL: a plain block */
     uint32_t runs;              /* with check: how often it was compared */
     uint16_t *live;             /* with check=on: flags live before each instruction, and at the end */
 };
@@ -103,7 +108,7 @@ typedef struct JitStubs {       /* executable addresses */
     uint64_t cc_load, cc_save;  /* called: FH_CC to EFLAGS and back (destroys r11) */
     uint64_t cc_saved, cc_get;  /* env.cc_code of parked flags; FH_CC's flags for C */
     uint64_t exit_poll_cc, far_again_cc;
-    uint64_t far_again, ret_empty, cbody[3], cbody_end, syscall, sysret, vec_out, vec_in, stk_fill[TLB_BANKS];
+    uint64_t far_again, ret_empty, cbody[3], cbody_end, syscall, sysret, vec_out, vec_in, stk_fill[TLB_BANKS], reach_fill[2][TLB_N];
     uint64_t str[2][2][2][4][TLB_N];    /* tmpl_string.c: by 64-bit code, STOS, REP, log2 of the size, bank */
     uint64_t lo, hi;            /* all stubs */
 } JitStubs;
@@ -132,9 +137,26 @@ typedef struct JitSlot {        /* of the table of blocks: open addressing, NULL
 enum { NEAR_ENTRIES = 2048 };
 typedef struct JitNear { uint64_t rip, salt, entry, age; } JitNear;
 
+/* A page a trace runs through beside its first: at entry + d it must be `host`. */
+enum { TRACE_PAGES = 4, TRACE_HEADS = 1024, TRACE_SITES = 16 };
+typedef struct JitTrace {
+    unsigned n_pages, refused;  /* refused: times it could not be entered */
+    uint16_t seen;              /* its word in env.far_seen: the trace may be entered from there, if it has more pages */
+    unsigned n_sites;
+    struct { uint16_t slot; uint8_t k; } site[TRACE_SITES];    /* of env.reach; the instruction */
+    uint64_t no_reach;          /* instructions whose addresses jump about */
+    struct { const uint8_t *host; int32_t d; } page[TRACE_PAGES];
+} JitTrace;
+typedef struct TraceHead {      /* a place generated code was found going back to */
+    const uint8_t *key;
+    uint32_t mode;
+    uint8_t seen, tries;
+    uint64_t no_reach;          /* see JitTrace */
+} TraceHead;
+
 typedef struct JitStats {
     uint64_t blocks, insns, guest_bytes, code_bytes, flushes, invalidated, chained, lookups, interp, enters,
-             signals, cinsns, saves, writes_on_code, exits[JIT_EXIT_COUNT];
+             signals, cinsns, saves, writes_on_code, traces, recorded, exits[JIT_EXIT_COUNT];
 } JitStats;
 
 typedef struct JitMachine {     /* Machine.accel_state */
@@ -142,6 +164,7 @@ typedef struct JitMachine {     /* Machine.accel_state */
     size_t tb_size;
     unsigned threshold;
     bool exact, check;
+    unsigned traces;            /* times a way back must be met before it is recorded; 0: no traces */
     unsigned check_first;       /* check=N: this many runs of each block, then one in CHECK_EVERY; 0: all */
     FILE *perf;                 /* perf=on: the map perf reads symbols of generated code from */
 } JitMachine;
@@ -155,6 +178,10 @@ struct JitCpu {
     JitSlot *hash;
     uint64_t hash_mask, hash_used, next_token;      /* the table grows: never more than half full */
     uint64_t age;               /* goes up when blocks die */
+    bool seen_used[FAR_TRACES], reach_used[REACH_SLOTS];        /* by traces */
+    TraceHead heads[TRACE_HEADS];       /* by hash */
+    X86Insn rec_insn;           /* of trace.c: outlives the unwinding of its body */
+    TraceHead want;             /* record when this is reached; key NULL: nothing */
     JitNear near[NEAR_ENTRIES];
     GHashTable *pages;          /* host page -> JitPage */
     GPtrArray *order;           /* blocks by code address */
@@ -177,6 +204,7 @@ struct JitCpu {
     bool one_interp;            /* the next block is the interpreter's */
     bool settle;                /* dead flags were given up: run on until all are written */
     bool want_lazy;             /* the branch cache missed the next block: flags are going to be at FH_CC */
+    bool polled;                /* came out where generated code looks at the attention word */
     bool want_fpu;              /* the next block wants x87 state in the host's registers */
     struct JitCheck *check;     /* check=on: check.h */
     JitBody spare;              /* of the instruction that faulted; of a call if the arena is full */
@@ -217,6 +245,8 @@ JitBlock *jit_block_find(JitCpu *j, const uint8_t *key, uint32_t mode);
 /* The page's record; from now on stores to it are noticed. Before its bytes are read. */
 JitPage *jit_page(JitCpu *j, const X86Fetch *f);
 void jit_block_add(JitCpu *j, JitBlock *b, JitPage *p);
+/* Makes stores to these 64-byte lines of p kill `of`. */
+void jit_block_watch(JitCpu *j, JitBlock *of, JitPage *p, uint64_t lines);
 /* Makes a store to the first len bytes of p kill `of`. */
 void jit_block_alias(JitCpu *j, JitBlock *of, JitPage *p, unsigned len);
 JitBlock *jit_block_at_pc(JitCpu *j, uint64_t pc);
@@ -245,6 +275,7 @@ void jit_ibtc_clear(JitCpu *j);
 void jit_tag_set(JitCpu *j, uint64_t va, const JitBlock *b);
 
 static inline unsigned jit_page_hash(const uint8_t *host) { return ((uintptr_t)host >> 12) * 0x9e3779b97f4a7c15ULL >> 52; }
+uint64_t jit_line_mask(unsigned off, unsigned len);     /* 64-byte lines of a page */
 
 /* code.c: stores to pages that hold translated code. */
 void jit_code_written(Vcpu *v, RamBlock *rb, uint64_t off, uint64_t len, bool own);     /* SoftCodeWritten */
@@ -252,8 +283,29 @@ void jit_code_take_dirty(JitCpu *j);                            /* stores of oth
 
 /* translate.c: translates the block at f.host + off. NULL: not translatable (crosses its page). */
 JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mode);
+/* An instruction of a trace: its bytes, its place from the start of the first page, whether the trace follows its
+   branch, and for a RET it follows the call it comes back from. */
+typedef struct TraceStep {
+    const uint8_t *raw;
+    int32_t off;
+    bool follow;
+    int16_t call;
+} TraceStep;
+/* The n instructions of a way from the block's start back to it; tr: its other pages, set by the caller. */
+JitBlock *jit_translate_trace(JitCpu *j, const X86Fetch *f, uint32_t mode, const TraceStep *steps, unsigned n, JitTrace *tr);
 /* The one instruction at f.host + off that goes on in the page f2: checks f2's mapping each time. */
 JitBlock *jit_translate_crossing(JitCpu *j, const X86Fetch *f, const X86Fetch *f2, unsigned off, uint32_t mode);
+
+/* trace.c: see there. */
+void jit_trace_sample(JitCpu *j);               /* an event met generated code on its way back to c->rip */
+bool jit_trace_wanted(JitCpu *j, const uint8_t *key, uint32_t mode);
+/* Runs the wanted code once by C bodies and translates the way it took. NULL: no trace; c has gone on in any case. */
+JitBlock *jit_trace_record(JitCpu *j);
+/* A slot of env.reach for instruction k of t; -1: none. */
+int jit_trace_reach(JitCpu *j, JitTrace *t, unsigned k);
+void jit_trace_free(JitCpu *j, JitTrace *t);     /* gives back what a dead trace had */
+/* x, a trace's, was refused: the trace to enter now if its pages are in place after all. */
+JitBlock *jit_trace_refused(JitCpu *j, JitExit *x);
 
 /* exits.c */
 /* The block's way in for the branch cache, made when first asked for; 0: no room. */

@@ -135,9 +135,39 @@ void mem_const_again(Tr *t, bool write, uint8_t *found)
     e_jcc(&t->e, CC_E, e_rx(&t->e, found));
 }
 
+int mem_get_reach(Tr *t, unsigned k, unsigned size)
+{
+    return t->loops && t->trace && t->bank < TLB_N && size <= 512 ? jit_trace_reach(t->j, t->trace, k) : -1;
+}
+
+void mem_reach(Tr *t, unsigned slot, bool write, unsigned size, int slow, int exit)
+{
+    static ReachTmp spare;
+    ReachTmp *r = t->n_reach < MAX_SLOW ? &t->reach[t->n_reach++] : &spare;
+    int32_t at = GS_ENV(reach) + (int32_t)(slot * sizeof(Reach));
+    Emit *e = &t->e;
+
+    if (r == &spare)
+        e->full = true;
+    e_mov(e, true, S1, S0);
+    e_rm(e, true, 0x2b, S1, m_gs(at + (int32_t)offsetof(Reach, lo)));
+    e_rm(e, true, 0x3b, S1, m_gs(at + (int32_t)offsetof(Reach, len) + (size > 16 ? 8 : 0)));
+    *r = (ReachTmp) { .at = e_jcc_fwd(e, CC_A), .slot = slot, .size = size, .slow = slow, .exit = exit, .write = write };
+    e_ld(e, true, S1, m_gs(at + (int32_t)offsetof(Reach, delta)));
+    r->back = e_here(e);
+    t->s1_group = -1;
+}
+
 void mem_check(Tr *t, unsigned k, unsigned size, bool write)
 {
+    int reach = mem_get_reach(t, k, size);
+
     fl_clobber(t, t->t[k].live_in);
+    if (reach >= 0) {
+        add_slow(t, NULL, k);
+        mem_reach(t, reach, write, size, t->n_slow - 1, -1);
+        return;
+    }
     mem_lookup(t, write);
     e_alu_ri(&t->e, true, 7, S0, TLB_PAGE - size);
     add_slow(t, e_jcc_fwd(&t->e, CC_A), k);

@@ -44,6 +44,13 @@ void jit_check_tlb(X86Cpu *c)
         e->stk_page[b] = TLB_INVALID;
         e->stk_delta[b] = 0;
     }
+    for (unsigned n = 0; n < (e->reach_n > REACH_LIST ? REACH_SLOTS : e->reach_n); n++) {
+        Reach *r = &e->reach[e->reach_n > REACH_LIST ? n : e->reach_list[n] / sizeof *r];
+
+        r->lo = REACH_NONE;
+        r->len[0] = r->len[1] = 0;
+    }
+    e->reach_n = 0;
 }
 
 static uint64_t space_key(uint64_t space, bool local_kernel, bool user)
@@ -178,6 +185,11 @@ static JitBlock *find_block(JitCpu *j, uint64_t lin, uint32_t mode)
     if (!f.host)
         return NULL;
     b = jit_block_find(j, f.host + (lin & (TLB_PAGE - 1)), mode);
+    if (!b && jit_trace_wanted(j, f.host + (lin & (TLB_PAGE - 1)), mode)) {
+        if (!j->want.key || j->want.key != f.host + (lin & (TLB_PAGE - 1)))
+            j->want = (TraceHead) { .key = f.host + (lin & (TLB_PAGE - 1)), .mode = mode & ~MODE_JIT_LAZY };
+        return jit_trace_record(j);
+    }
     if (b || !hot_enough(j, f.host + (lin & (TLB_PAGE - 1))))
         return b;
     for (unsigned try = 0; try < 2; try++) {
@@ -246,6 +258,7 @@ static void after_exit(JitCpu *j, uint64_t why)
 
     j->st.exits[why]++;
     j->settle = false;
+    j->polled = why == JIT_EXIT_LOOKUP || why == JIT_EXIT_POLL_DEAD;
     if (why == JIT_EXIT_SIGNAL) {
         redo_faulting(j);
         return;
@@ -283,6 +296,9 @@ static VcpuExit attend(JitCpu *j)
 
     if (j->check)
         jit_check_dirty(j->check);
+    if (j->polled)
+        jit_trace_sample(j);
+    j->polled = false;
     if (j->settle)
         interpret(j);
     j->settle = false;
@@ -322,7 +338,9 @@ static void turn(JitCpu *j)
             return;
         }
     }
-    if (translatable(c->mode))
+    if (from && from->refused)
+        b = jit_trace_refused(j, from);
+    if (!b && translatable(c->mode))
         b = find_block(j, c->mode & MODE_CS64 ? c->rip : (uint32_t)c->rip,
                        c->mode | (from && from->nogroup ? MODE_JIT_NOGROUP : 0) | (lazy ? MODE_JIT_LAZY : 0));
     from = j->pending_exit;     /* a flush takes it away */
@@ -337,9 +355,11 @@ static void turn(JitCpu *j)
         j->failed = !jit_check_block(j, b, enter_checked);
         return;
     }
-    if (from && !from->far)
+    if (from && from->refused)
+        ;                       /* next time it may hold */
+    else if (from && !from->far)
         jit_link(j, from, b);
-    else if (!(b->mode & MODE_JIT_NOGROUP)) {
+    else if (from || !(b->mode & MODE_JIT_NOGROUP)) {
         jit_tag_set(j, c->mode & MODE_CS64 ? c->rip : (uint32_t)c->rip, b);
         if (from)
             jit_link_far(j, from, b);

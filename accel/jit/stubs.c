@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+enum { REACH_STEPS = 64, REACH_FEW = 2, REACH_MANY = 250, REACH_SOON = 20000 };
+
 static const uint8_t pinned[] = { R_RAX, R_RCX, R_RDX, R_RBX, R_RBP, R_RSI, R_RDI, R_R8, R_R12, R_R13, R_R14, R_R15 };
 static const uint8_t callee_saved[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
 
@@ -397,6 +399,86 @@ static uint64_t make_stk_fill(Emit *e, unsigned bank)
     return at;
 }
 
+/* One step of make_reach_fill(): is the page at rbx in the TLB, with the same distance (rdx) to the host's? Jumps away if not. */
+static void reach_step(Emit *e, int32_t tlb, int32_t tag, uint8_t *no[2])
+{
+    e_mov(e, false, H_RAX, H_RBX);
+    e_shift_i(e, false, 5, H_RAX, 7);
+    e_alu_ri(e, false, 4, H_RAX, (TLB_ENTRIES - 1) * sizeof(TlbEntry));
+    e_rm(e, true, 0x39, H_RBX, m_gsb(H_RAX, tlb + tag));
+    no[0] = e_jcc8_fwd(e, 0x75);
+    e_ld(e, true, H_RAX, m_gsb(H_RAX, tlb + (int32_t)offsetof(TlbEntry, host_page)));
+    e_rr(e, true, 0x2b, H_RAX, H_RBX);
+    e_rr(e, true, 0x3b, H_RAX, H_RDX);
+    no[1] = e_jcc8_fwd(e, 0x75);
+}
+
+/*
+ * r10 = address, r11 = offset of a Reach in env.reach, called: moves it to the pages around the address, if the TLB has that
+ * one. If the last time is not long ago, the next one will be after many misses. Keeps r10; destroys r11 and flags.
+ */
+static uint64_t make_reach_fill(Emit *e, bool write, unsigned bank)
+{
+    static const uint8_t used[] = { R_RAX, R_RCX, R_RDX, R_RBX, R_RSI, R_RDI };
+    uint64_t at = e_rx(e, e_here(e)), again;
+    int32_t tlb = (int32_t)(offsetof(X86Cpu, tlb) + bank * sizeof(TlbEntry) * TLB_ENTRIES), r = GS_ENV(reach);
+    int32_t tag = write ? offsetof(TlbEntry, tag_w) : offsetof(TlbEntry, tag_r);
+    uint8_t *no[2], *miss, *any;
+
+    for (unsigned i = 0; i < sizeof used; i++)          /* X86Cpu's copies are free while generated code runs */
+        e_st(e, true, m_gs(GS_GPR(used[i])), used[i]);
+    e_mov(e, true, H_RDI, S0);
+    e_alu_ri(e, true, 4, H_RDI, -TLB_PAGE);
+    e_mov(e, false, H_RAX, H_RDI);
+    e_shift_i(e, false, 5, H_RAX, 7);
+    e_alu_ri(e, false, 4, H_RAX, (TLB_ENTRIES - 1) * sizeof(TlbEntry));
+    e_rm(e, true, 0x39, H_RDI, m_gsb(H_RAX, tlb + tag));
+    miss = e_jcc_fwd(e, CC_NE);
+    e_ld(e, true, H_RDX, m_gsb(H_RAX, tlb + (int32_t)offsetof(TlbEntry, host_page)));
+    e_rr(e, true, 0x2b, H_RDX, H_RDI);
+    e_mov(e, true, H_RSI, H_RDI);
+    for (unsigned up = 0; up < 2; up++) {
+        e_mov_i(e, H_RCX, REACH_STEPS);
+        again = e_rx(e, e_here(e));
+        e_lea(e, true, H_RBX, m_base(up ? H_RDI : H_RSI, up ? TLB_PAGE : -TLB_PAGE));
+        reach_step(e, tlb, tag, no);
+        e_mov(e, true, up ? H_RDI : H_RSI, H_RBX);
+        e_alu_ri(e, false, 5, H_RCX, 1);
+        e_jcc(e, CC_NE, again);
+        e_bind8(e, no[0]);
+        e_bind8(e, no[1]);
+    }
+    e_st(e, true, m_gsb(S1, r + (int32_t)offsetof(Reach, lo)), H_RSI);
+    e_st(e, true, m_gsb(S1, r + (int32_t)offsetof(Reach, delta)), H_RDX);
+    e_rr(e, true, 0x2b, H_RDI, H_RSI);
+    e_lea(e, true, H_RAX, m_base(H_RDI, TLB_PAGE - 16));
+    e_st(e, true, m_gsb(S1, r + (int32_t)offsetof(Reach, len)), H_RAX);
+    e_lea(e, true, H_RAX, m_base(H_RDI, TLB_PAGE - 512));
+    e_st(e, true, m_gsb(S1, r + (int32_t)offsetof(Reach, len) + 8), H_RAX);
+    e_ld(e, false, H_RAX, m_gs(GS_ENV(reach_n)));
+    e_alu_ri(e, false, 7, H_RAX, REACH_LIST);
+    any = e_jcc8_fwd(e, 0x73);
+    e_st(e, false, (HMem) { H_NONE, H_RAX, 2, true, GS_ENV(reach_list) }, S1);
+    e_bind8(e, any);
+    e_rm(e, false, 0xff, 0, m_gs(GS_ENV(reach_n)));
+    e_bind(e, miss);
+    e8(e, 0x0f);
+    e8(e, 0x31);                /* rdtsc */
+    e_mov(e, false, H_RCX, H_RAX);
+    e_rm(e, false, 0x2b, H_RCX, m_gsb(S1, r + (int32_t)offsetof(Reach, last)));
+    e_st(e, false, m_gsb(S1, r + (int32_t)offsetof(Reach, last)), H_RAX);
+    e_alu_ri(e, false, 7, H_RCX, REACH_SOON);
+    e_mov_i(e, H_RAX, REACH_FEW);
+    e_mov_i(e, H_RCX, REACH_MANY);
+    e_enc(e, &(Enc) { .map = 1, .op = 0x42, .reg = H_RAX, .rm = h_reg(H_RCX) });        /* cmovb */
+    e_alu_mi(e, false, 2, m_gsb(S1, r + (int32_t)offsetof(Reach, bad)), 0);     /* adc */
+    e_st(e, false, m_gsb(S1, r + (int32_t)offsetof(Reach, left)), H_RAX);
+    for (unsigned i = 0; i < sizeof used; i++)
+        e_ld(e, true, used[i], m_gs(GS_GPR(used[i])));
+    e8(e, 0xc3);
+    return at;
+}
+
 void jit_stubs_make(JitCpu *j)
 {
     CodeCache *k = &j->cache;
@@ -431,6 +513,8 @@ void jit_stubs_make(JitCpu *j)
     jit_make_syscall(j, &e);
     for (unsigned b = 0; b < TLB_BANKS; b++)
         s->stk_fill[b] = make_stk_fill(&e, b);
+    for (unsigned n = 0; n < 2 * TLB_N; n++)
+        s->reach_fill[n / TLB_N][n % TLB_N] = make_reach_fill(&e, n / TLB_N, n % TLB_N);
     for (unsigned n = 0; n < 32; n++)
         for (unsigned b = 0; b < TLB_N; b++)
             s->str[n >> 4][n >> 3 & 1][n >> 2 & 1][n & 3][b] = jit_make_string(&e, n >> 3 & 1, n >> 4, n >> 2 & 1, n & 3, b);

@@ -65,16 +65,19 @@ void tr_exit_far(Tr *t, int32_t toff)
     tr_exit_indirect(t);
 }
 
+/* Back to the start of the block's loop, wherever from? */
+static bool closes(const Tr *t, int64_t toff) { return t->loop_top && toff == t->t[0].off; }
+
 /* The block's own loop; the attention word was looked at. */
 static bool round_again(Tr *t, int64_t toff)
 {
-    if (!t->loop_top || toff != t->t[0].off)
+    if (!closes(t, toff))
         return false;
     e_jmp(&t->e, e_rx(&t->e, t->loop_top));
     return true;
 }
 
-void tr_exit(Tr *t, int32_t toff, uint16_t from)
+void tr_exit(Tr *t, int32_t toff, int32_t from)
 {
     bool dead;
 
@@ -89,7 +92,7 @@ void tr_exit(Tr *t, int32_t toff, uint16_t from)
     dead = !fl_peek(t, toff) && !t->j->exact;
     if (!dead && t->home != FH_CC)
         fl_host(t, S1);
-    if (toff < from)
+    if (toff < from || closes(t, toff))
         poll(t, toff);
     if (!round_again(t, toff)) {
         ExitTmp *x = add_exit(t, X_CHAIN, e_jmp_fwd(&t->e), toff);
@@ -115,7 +118,11 @@ static bool jcc(Tr *t, unsigned k)
     unsigned cc = x->i->opcode & 15;
 
     fl_host(t, S0);
-    if (in_page(toff) && toff < x->next) {
+    if (x->follow) {            /* the trace's way is the taken one */
+        add_exit(t, in_page(x->next) ? X_CHAIN : X_FAR, e_jcc_fwd(e, cc ^ 1), x->next);
+        return true;
+    }
+    if (in_page(toff) && (toff < x->next || closes(t, toff))) {
         uint8_t *skip = e_jcc_fwd(e, cc ^ 1);
 
         taken(t, toff);
@@ -216,6 +223,8 @@ static void call_direct(Tr *t, unsigned k, int32_t toff)
     ExitTmp *x;
 
     push_return(t, k);
+    if (t->t[k].follow)         /* its return is in the trace, too: no pair */
+        return;
     push_pair(t);
     if (!in_page(toff) || !dead)
         fl_lazy(t, S1);
@@ -285,6 +294,23 @@ static void paired_ret(Tr *t)
     tr_exit_indirect(t);
 }
 
+/* The return of a call that is in the same trace: r10 = where to; it goes on if that is the call's end. */
+static void followed_ret(Tr *t, unsigned k)
+{
+    const TInsn *x = &t->t[k];
+    Emit *e = &t->e;
+    uint8_t *same;
+
+    fl_lazy(t, S1);
+    e_ld(e, true, S1, m_gs(GS_ENV(vbase)));
+    t->s1_group = -1;
+    e_lea(e, true, S1, m_base(S1, t->t[x->call].next));
+    e_rr(e, true, 0x3b, S0, S1);
+    same = e_jcc_fwd(e, CC_E);
+    tr_exit_indirect(t);
+    e_bind(e, same);
+}
+
 static bool ret(Tr *t, unsigned k)
 {
     const X86Insn *i = t->t[k].i;
@@ -294,6 +320,10 @@ static bool ret(Tr *t, unsigned k)
     e_ld(e, t->code64, S0, mem_stack_operand(t, k, 0, w));
     fl_rsp_moves(t, by, FL_ALL, S1);
     e_lea(e, t->code64, HSP, m_base(HSP, by));
+    if (t->t[k].follow) {
+        followed_ret(t, k);
+        return true;
+    }
     paired_ret(t);
     t->ended = true;
     return true;
@@ -321,6 +351,8 @@ bool tmpl_branch(Tr *t, unsigned k)
         call_direct(t, k, toff);
         return true;
     case 0xe9: case 0xeb:
+        if (x->follow)
+            return true;
         tr_exit(t, toff, x->next);
         t->ended = true;
         return true;

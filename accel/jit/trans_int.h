@@ -17,11 +17,13 @@ typedef struct TInsn {          /* a guest instruction of the block */
     const X86Insn *i;
     const X86Row *row;
     const uint8_t *raw;
-    uint16_t off, next;         /* in the page; next may be 4096 */
+    int32_t off, next;          /* from the start of the block's page; a trace may leave it */
     uint16_t rd, kill;          /* flags read, surely overwritten */
     uint16_t live_in, live_out;
     uint16_t read_out;          /* flags after it that an instruction of this block reads */
     bool touches;               /* reads or changes host flags */
+    bool follow;                /* the trace goes on where this branch leads */
+    int16_t call;               /* follow, RET: the call it comes back from */
     Access mem, stk;            /* of the memory operand; of push, pop, call, ret */
 } TInsn;
 
@@ -38,6 +40,13 @@ typedef struct Slow {           /* out-of-line continuation of instruction k by 
     Recipe rc;
 } Slow;
 
+typedef struct ReachTmp {       /* out of line: an access outside its reach asks the TLB */
+    uint8_t *at, *back;
+    uint16_t slot, size;
+    int16_t slow, exit;         /* whose jcc is the TLB's miss */
+    bool write;
+} ReachTmp;
+
 typedef enum { X_CHAIN, X_FAR, X_POLL, X_NOGROUP, X_GUARD, X_CC } ExitKind;
 typedef struct ExitTmp {
     uint8_t *at;                /* rel32 to bind */
@@ -46,6 +55,7 @@ typedef struct ExitTmp {
     bool flags_dead;            /* X_POLL: the target does not read flags */
     bool lazy;                  /* flags are at FH_CC */
     bool other_mode;            /* the mode word has changed on the way */
+    bool refused;               /* X_NOGROUP: before a trace's first instruction */
     FlagHome home;              /* X_NOGROUP: state of flags there */
     Recipe rc;
     uint8_t *retry;             /* stack group: after a refill */
@@ -74,8 +84,10 @@ typedef struct Tr {
     uint8_t *start;             /* of the code, writable alias */
     uint32_t mode;
     unsigned now;               /* instruction being emitted */
-    unsigned n, n_slow, n_exits, n_recipes, uses, bank;
+    unsigned n, n_slow, n_reach, n_exits, n_recipes, uses, bank;
     bool code64, ended, nogroup, lazy, poll_end;
+    JitTrace *trace;            /* NULL: a plain block */
+    bool closed;                /* the trace ends where it began */
     bool loops;                 /* a branch of the block goes to its start: see group.c */
     uint8_t *loop_top;          /* where it goes */
     FlagHome home;
@@ -90,6 +102,7 @@ typedef struct Tr {
     TInsn t[JIT_MAX_INSNS];
     InsnMark marks[JIT_MAX_INSNS];
     Recipe recipes[3 * JIT_MAX_INSNS];
+    ReachTmp reach[MAX_SLOW];
     Slow slow[MAX_SLOW];
     ExitTmp exits[JIT_MAX_EXITS];
 } Tr;
@@ -139,6 +152,10 @@ void mem_lookup(Tr *t, bool write);
 bool mem_is_const(const Tr *t, unsigned base, unsigned index, int32_t disp, unsigned size);
 uint8_t *mem_const(Tr *t, unsigned base, int32_t disp, bool write);
 void mem_const_again(Tr *t, bool write, uint8_t *found);
+/* As mem_lookup() and the compare, by way of a reach; its miss is the jcc of slow path or exit `slow`, `exit` (or -1).
+   Afterwards [r11 + r10]. */
+void mem_reach(Tr *t, unsigned reach, bool write, unsigned size, int slow, int exit);
+int mem_get_reach(Tr *t, unsigned k, unsigned size);    /* -1: no reach for k's access */
 /* The stack access of push, pop, call, ret. */
 HMem mem_stack_operand(Tr *t, unsigned k, int32_t disp, unsigned size);
 void mem_add_slow(Tr *t, uint8_t *jcc, unsigned k);     /* jcc goes to k's C body */
@@ -167,7 +184,7 @@ bool system_is_ac(const TInsn *x);                      /* STAC, CLAC */
 void tmpl_cbody(Tr *t, unsigned k);
 void tr_cbody_call(Tr *t, unsigned k, bool ends);
 /* Ends the path: to offset toff of the page (may be outside it), flags needed there. */
-void tr_exit(Tr *t, int32_t toff, uint16_t from_next);
+void tr_exit(Tr *t, int32_t toff, int32_t from_next);
 void tr_exit_far(Tr *t, int32_t toff);          /* by the branch cache */
 void tr_exit_indirect(Tr *t);                   /* r10 = RIP */
 void tr_mark(Tr *t, unsigned k);                /* the host instruction of k follows: side table */

@@ -35,11 +35,11 @@ static bool wants_fpu(const X86Row *r) { return r->emit == EMIT_COPY && r->cls &
 /* Kernels touch x87 only to save and clear it: not worth loading the state. */
 static bool kernel_mode(const Tr *t) { return t->mode & MODE_LMA && !(t->mode & MODE_CPL); }
 
-static void add_insn(Tr *t, X86Insn *i, unsigned off)
+static void add_insn(Tr *t, X86Insn *i, const uint8_t *raw, int32_t off)
 {
     TInsn *x = &t->t[t->n++];
 
-    *x = (TInsn) { .i = i, .row = x86_row(i), .raw = t->page + off, .off = off, .next = off + i->len };
+    *x = (TInsn) { .i = i, .row = x86_row(i), .raw = raw, .off = off, .next = off + i->len, .call = -1 };
     fl_effects(x);
     if (wants_fpu(x->row)) {
         if (!kernel_mode(t))
@@ -56,7 +56,7 @@ static unsigned decode_block(Tr *t, X86Insn *insns, unsigned off)
     uint16_t undefined = 0;
     bool last = false, alone = false;
 
-    while (t->n < JIT_MAX_INSNS && off < 4096) {
+    while (t->n < JIT_BLOCK_INSNS && off < 4096) {
         X86Insn *i = &insns[t->n];
 
         if (x86_decode(t->page + off, 4096 - off, t->mode, t->c->model, i) == DECODE_MORE)
@@ -67,7 +67,7 @@ static unsigned decode_block(Tr *t, X86Insn *insns, unsigned off)
                 break;
             undefined = jit_check_undefined(i, undefined);
         }
-        add_insn(t, i, off);
+        add_insn(t, i, t->page + off, off);
         off += i->len;
         if (last || alone)
             break;
@@ -88,6 +88,8 @@ static uint16_t live_at_end(Tr *t)
     const TInsn *x = &t->t[t->n - 1];
     const X86Insn *i = x->i;
 
+    if (t->closed && !t->j->exact)
+        return fl_peek(t, t->t[0].off);
     if (system_is_ac(x) && !t->j->exact)
         return fl_peek(t, x->next);
     if ((x->row->cls & CL_STOP && !system_goes_on(t, x)) || t->j->exact)
@@ -191,6 +193,26 @@ static void emit_refill(Tr *t, unsigned base, int32_t disp, unsigned size, uint8
     e_bind8(e, crossing);
 }
 
+/* Out of line: an access outside its reach. Now and then the reach is moved here. */
+static void emit_reach(Tr *t, const ReachTmp *r)
+{
+    Emit *e = &t->e;
+    uint8_t *stay, **miss = r->slow >= 0 ? &t->slow[r->slow].at : &t->exits[r->exit].at;
+
+    if (e->full)
+        return;
+    e_bind(e, r->at);
+    e_rm(e, false, 0xff, 1, m_gs(GS_ENV(reach) + (int32_t)(r->slot * sizeof(Reach) + offsetof(Reach, left))));  /* dec */
+    stay = e_jcc8_fwd(e, 0x79);
+    e_mov_i(e, S1, r->slot * sizeof(Reach));
+    e_call(e, t->j->stubs.reach_fill[r->write][t->bank]);
+    e_bind8(e, stay);
+    mem_lookup(t, r->write);
+    e_alu_ri(e, true, 7, S0, TLB_PAGE - r->size);
+    *miss = e_jcc_fwd(e, CC_A);
+    e_jmp(e, e_rx(e, r->back));
+}
+
 static void emit_slow(Tr *t, const Slow *s)
 {
     Emit *e = &t->e;
@@ -236,7 +258,8 @@ static void emit_exit_code(Tr *t, ExitTmp *x, JitExit *out)
         out->off = x->toff;
         out->flags_dead = x->kind == X_NOGROUP ? x->home == FH_DEAD : x->flags_dead;
         out->nogroup = x->kind == X_NOGROUP;
-        out->far = x->kind == X_FAR;
+        out->refused = x->refused;
+        out->far = x->kind == X_FAR || x->toff < 0 || x->toff >= TLB_PAGE;
         out->lazy = x->lazy;
         out->stub = e_here(e) - t->j->cache.rw;
         if (x->lazy)
@@ -293,6 +316,8 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     hot_end = t->e.p;
     t->e.p = cold = j->cache.rw + j->cache.cold;
     t->e.end = cold + MAX_CODE;
+    for (unsigned n = 0; n < t->n_reach; n++)
+        emit_reach(t, &t->reach[n]);
     for (unsigned n = 0; n < t->n_slow; n++)
         emit_slow(t, &t->slow[n]);
     for (unsigned n = 0; n < t->n_exits; n++) {
@@ -304,10 +329,11 @@ static JitBlock *finish(Tr *t, JitPage *page, X86Insn *insns)
     }
     if (t->e.full)
         return NULL;
+    b->trace = t->trace;
     b->key = t->page + t->t[0].off;
     b->mode = t->mode | (t->nogroup ? MODE_JIT_NOGROUP : 0) | (t->lazy ? MODE_JIT_LAZY : 0);
     b->n = t->n;
-    b->len = t->t[t->n - 1].next - t->t[0].off;
+    b->len = (t->trace ? t->t[0].next : t->t[t->n - 1].next) - t->t[0].off;
     b->uses = t->uses;
     b->live_in = t->t[0].live_in;
     b->code = e_rx(&t->e, t->start);
@@ -426,10 +452,86 @@ JitBlock *jit_translate(JitCpu *j, const X86Fetch *f, unsigned off, uint32_t mod
         if (!t.ended)
             emit_insn(&t, k);
         else
-            t.marks[k] = (InsnMark) { 0 };      /* no code: jit_fault_insn() must not find it */
+            t.marks[k] = (InsnMark) { .host = MARK_NONE };
     }
     if (!t.ended)
         tr_exit(&t, t.t[t.n - 1].next, t.poll_end ? TLB_PAGE + 1 : 0);
+    return finish(&t, page, kept);
+}
+
+/* Decodes the steps; false if the bytes are no longer what was run. */
+static bool decode_trace(Tr *t, X86Insn *insns, const TraceStep *steps, unsigned n)
+{
+    for (unsigned k = 0; k < n; k++) {
+        const TraceStep *s = &steps[k];
+        int32_t then = k + 1 < n ? steps[k + 1].off : steps[0].off;
+        TInsn *x = &t->t[k];
+
+        if (x86_decode(s->raw, TLB_PAGE - (s->off & (TLB_PAGE - 1)), t->mode, t->c->model, &insns[k]) != DECODE_OK)
+            return false;
+        add_insn(t, &insns[k], s->raw, s->off);
+        x->follow = s->follow;
+        x->call = s->call;
+        if (s->call < 0 && then != (s->follow ? x->next + (int64_t)insns[k].imm : x->next))
+            return false;
+        if (!(s->off & ~(TLB_PAGE - 1)))
+            t->peek_lines |= jit_line_mask(s->off, insns[k].len);
+    }
+    return true;
+}
+
+/* Is every page of the trace where it was? Flags are nobody's at its start. */
+static void emit_pages(Tr *t)
+{
+    Emit *e = &t->e;
+
+    e_ld(e, true, S1, m_gs(GS_ENV(vbase)));
+    e_rm(e, true, 0x03, S1, m_gs(GS_ENV(salt)));
+    e_rm(e, true, 0x3b, S1, m_gs(GS_ENV(far_seen) + 8 * t->trace->seen));
+    t->exits[t->n_exits++] = (ExitTmp) { .at = e_jcc_fwd(e, CC_NE), .toff = t->t[0].off, .kind = X_NOGROUP, .home = FH_DEAD,
+                                         .refused = true };
+}
+
+JitBlock *jit_translate_trace(JitCpu *j, const X86Fetch *f, uint32_t mode, const TraceStep *steps, unsigned n, JitTrace *tr)
+{
+    X86Insn insns[JIT_MAX_INSNS], *kept;
+    JitPage *page;
+    Tr t;
+
+    if (no_room(j))
+        return NULL;
+    page = jit_page(j, f);
+    start(&t, j, f, mode);
+    t.trace = tr;
+    t.closed = true;
+    if (!decode_trace(&t, insns, steps, n))
+        return NULL;
+    kept = jit_arena(j, n * sizeof *kept);
+    memcpy(kept, insns, n * sizeof *kept);
+    for (unsigned k = 0; k < n; k++)
+        t.t[k].i = &kept[k];
+    fl_liveness(&t, live_at_end(&t));
+    if (t.t[0].live_in)
+        return NULL;
+    t.t[n - 1].follow = false;  /* its branch goes back to the start */
+    group_plan(&t);
+    t.entry = e_rx(&t.e, e_here(&t.e));
+    t.home = FH_DEAD;
+    if (tr->n_pages)
+        emit_pages(&t);
+    if (t.uses)
+        emit_state_check(&t);
+    group_loop(&t);
+    for (unsigned k = 0; k < n; k++) {
+        if (!t.ended)
+            emit_insn(&t, k);
+        else
+            t.marks[k] = (InsnMark) { .host = MARK_NONE };
+    }
+    if (!t.ended && steps[n - 1].off + kept[n - 1].len == t.t[0].off)
+        tr_exit(&t, t.t[0].off, 0);
+    else if (!t.ended)
+        tr_exit(&t, t.t[n - 1].next, 0);
     return finish(&t, page, kept);
 }
 
@@ -454,8 +556,7 @@ JitBlock *jit_translate_crossing(JitCpu *j, const X86Fetch *f, const X86Fetch *f
     memcpy(raw + TLB_PAGE - off, f2->host, 16 - (TLB_PAGE - off));
     if (x86_decode(raw, 15, t.mode, t.c->model, kept) != DECODE_OK || kept->len <= TLB_PAGE - off)
         return NULL;
-    add_insn(&t, kept, off);
-    t.t[0].raw = raw;
+    add_insn(&t, kept, raw, off);
     fl_liveness(&t, FL_ALL);
     arrive(&t);
     group_plan(&t);

@@ -31,7 +31,7 @@ static void pointers_out(X86Cpu *c)
 
     if (!b)
         return;
-    for (k = b->n - 1; k > 0 && (!b->marks[k].off || b->code + b->marks[k].host > pc); k--)
+    for (k = b->n - 1; k > 0 && b->code + b->marks[k].host > pc; k--)
         continue;
     insn = jit_block_insn(j, b, k);
     if (!copied(i))

@@ -192,12 +192,12 @@ void rig_count_locked(const char *engine, uint32_t var, uint32_t done)
 
 int rig_main(int argc, char **argv, const char *prefix, bool exact, const RigTest *tests, unsigned n)
 {
-    static const char *const engines[] = { "interp", "jit", "jit,exact=on" };
+    static const char *const engines[] = { "interp", "jit", "jit,exact=on", "jit,trace=1" };
     int rc;
 
     g_test_init(&argc, &argv, NULL);
     machine_lock();
-    for (unsigned e = 0; e < (exact ? 3 : 2) && (!e || accel_find("jit")); e++) {
+    for (unsigned e = 0; e < (exact ? 4 : 2) && (!e || accel_find("jit")); e++) {
         for (unsigned t = 0; t < n; t++) {
             g_autofree char *path = g_strdup_printf("%s/%s/%s", prefix, engines[e], tests[t].name);
 

@@ -54,7 +54,7 @@ static inline void emit32(Code *k, uint32_t v) { emit(k, &v, 4); }
 /* Two CPUs add to the word at var by LOCK INC, code at RIG_CODE; none may be lost. done: another word they use. */
 void rig_count_locked(const char *engine, uint32_t var, uint32_t done);
 
-/* The main() of tests that take an engine (as rig_new does): each of them on interp and jit, and if exact on jit,exact=on. */
+/* The main() of tests that take an engine (as rig_new does): each of them on interp and jit, and if exact on jit,exact=on and jit,trace=1. */
 typedef struct RigTest { const char *name; GTestDataFunc fn; } RigTest;
 int rig_main(int argc, char **argv, const char *prefix, bool exact, const RigTest *tests, unsigned n);
 
