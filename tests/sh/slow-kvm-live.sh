@@ -15,23 +15,26 @@ lines() { grep -ac '^LIVE' "$tmp/serial" 2>/dev/null || true; }
 leg() {         # ENGINE CPUS [quern-options...]: runs until three more lines have come or the program has ended
     engine=$1 cpus=$2; shift 2
     rm -f "$tmp/serial" "$tmp/fifo"; mkfifo "$tmp/fifo"
-    timeout 300 "$QUERN" -accel "$engine" -cpu max,kvm=off -smp "$cpus" -display none -serial "file:$tmp/serial" -monitor stdio -nic none -m 256 \
+    timeout 900 "$QUERN" -accel "$engine" -cpu max,kvm=off -smp "$cpus" -display none -serial "file:$tmp/serial" -monitor stdio -nic none -m 256 \
         -vga none -no-reboot -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1" "$@" <"$tmp/fifo" >/dev/null 2>"$tmp/err" &
     pid=$!
     exec 3>"$tmp/fifo"
-    for i in $(seq 1200); do
+    end=$((SECONDS + 800))              # a busy host takes minutes to boot
+    while [ $SECONDS -lt $end ]; do
         kill -0 $pid 2>/dev/null || break
         { [ $# -lt 4 ] && [ "$(lines)" -gt 3 ] 2>/dev/null; } || grep -aq '^END' "$tmp/serial" 2>/dev/null && break
-        sleep 0.1
+        sleep 0.2
     done
-    printf 'stop\nsavevm %s\nquit\n' "$tmp/state" >&3 2>/dev/null
+    rm -f "$tmp/next"
+    printf 'stop\nsavevm %s\nquit\n' "$tmp/next" >&3 2>/dev/null
     exec 3>&-
     wait $pid
+    [ ! -f "$tmp/next" ] || mv "$tmp/next" "$tmp/state"
     cat "$tmp/serial" >> "$tmp/all"
 }
 walk() {        # CPUS ENGINE...
     cpus=$1 first=$2 way=$*; shift 2
-    : > "$tmp/all"
+    : > "$tmp/all"; rm -f "$tmp/state"
     leg "$first" "$cpus"
     while [ $# -gt 1 ]; do leg "$1" "$cpus" -loadvm "$tmp/state"; shift; done
     leg "$1" "$cpus" -loadvm "$tmp/state" -name last
