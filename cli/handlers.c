@@ -144,13 +144,20 @@ bool opt_enable_kvm(Cli *cli, const char *arg, GError **err)
 bool opt_overcommit(Cli *cli, const char *arg, GError **err)
 {
     g_autoptr(OptList) l = optlist_parse(arg, NULL, err);
+    const char *lock, *pm;
+    bool locks = false, stays;
 
     if (!l)
         return false;
-    optlist_str(l, "mem-lock", NULL);
+    lock = optlist_str(l, "mem-lock", NULL);
+    pm = optlist_str(l, "cpu-pm", NULL);
+    if ((lock && !parse_bool_text(lock, &locks, err)) || (pm && !parse_bool_text(pm, &stays, err)) || !optlist_check_unused(l, err))
+        return false;
+    if (locks)
+        log_warn("-overcommit mem-lock=on has no effect");
     g_free(cli->cpu_pm);
-    cli->cpu_pm = g_strdup(optlist_str(l, "cpu-pm", NULL));
-    return optlist_check_unused(l, err) || err_prefix(err, "-overcommit");
+    cli->cpu_pm = g_strdup(pm);
+    return true;
 }
 
 bool opt_cpu(Cli *cli, const char *arg, GError **err)

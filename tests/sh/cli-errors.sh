@@ -21,6 +21,8 @@ check "check: expected on or off" -accel jit,check=maybe
 check "did you mean 'kernel-code'?" -accel kvm,kernel-cod=soft
 check "unknown option 'tb-sise'" -accel tcg,tb-sise=4
 check "no trace point matches 'no_such_*'" -trace 'no_such_*'
+check "expected on or off" -overcommit cpu-pm=maybe
+check "did you mean 'cpu-pm'?" -overcommit cpu-pn=on
 check "hv-* need KVM" -accel jit -cpu max,hv-time,enforce
 check "needs -machine pc" -machine none -kernel x
 check "reset or shutdown" -action reboot=never
