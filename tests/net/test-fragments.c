@@ -141,8 +141,10 @@ static void overlaps_take_the_datagram_with_them(gconstpointer family)
         const char *why;
         size_t whole;
 
-        if (!v6 && cases[i].an > 65515)
+        if (!v6 && cases[i].an > 65515) {
+            fragments_free(fr);
             continue;
+        }
         g_assert_null(give(fr, v6, 7, cases[i].a, cases[i].an, cases[i].amore, &whole, &why));
         g_assert_null(why);
         g_assert_null(give(fr, v6, 7, cases[i].b, cases[i].bn, cases[i].bmore, &whole, &why));
