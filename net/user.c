@@ -12,12 +12,13 @@
 
 #include <arpa/inet.h>
 #include <libslirp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { ETH_HLEN = 14, GUEST_MTU = 1500 };
+enum { ETH_HLEN = 14, GUEST_MTU = 1500, LOOK_BUDGET = 16, LOOK_FDS = 32 };
 
 typedef struct UserFd {         /* a descriptor slirp wants polled */
     GPollFD poll;
@@ -111,12 +112,8 @@ static void forget_unwanted(NetUser *u)
     }
 }
 
-static gboolean user_prepare(GSource *src, gint *timeout)
+static void ask_slirp(NetUser *u, uint32_t *ms)
 {
-    NetUser *u = ((UserSource *)src)->u;
-    uint32_t ms = UINT32_MAX;
-
-    u->woken = false;
     u->next_fd = 0;
     for (guint i = 0; i < u->fds->len; i++) {
         UserFd *f = g_ptr_array_index(u->fds, i);
@@ -124,7 +121,16 @@ static gboolean user_prepare(GSource *src, gint *timeout)
         f->wanted = false;
         f->poll.events = 0;
     }
-    slirp_pollfds_fill(u->slirp, &ms, add_poll, u);
+    slirp_pollfds_fill(u->slirp, ms, add_poll, u);
+}
+
+static gboolean user_prepare(GSource *src, gint *timeout)
+{
+    NetUser *u = ((UserSource *)src)->u;
+    uint32_t ms = UINT32_MAX;
+
+    u->woken = false;
+    ask_slirp(u, &ms);
     *timeout = ms == UINT32_MAX ? -1 : (gint)MIN(ms, G_MAXINT);
     return FALSE;
 }
@@ -134,11 +140,41 @@ static gboolean user_check(GSource *src)
     return TRUE;                /* slirp's own timers and closed sockets need every round */
 }
 
+/* Looks again at few descriptors of which one had something: slirp takes one datagram of each at a time, and a round
+   of the main loop for each would be slower than a guest can take them. False: nothing more now. */
+static bool look_again(NetUser *u)
+{
+    struct pollfd fds[LOOK_FDS];
+    bool had = false;
+    uint32_t ms = 0;
+
+    for (guint i = 0; i < u->fds->len; i++)
+        had |= ((UserFd *)g_ptr_array_index(u->fds, i))->poll.revents & G_IO_IN;
+    if (!had || u->blocked)
+        return false;
+    ask_slirp(u, &ms);
+    if (u->fds->len > LOOK_FDS)
+        return false;
+    for (guint i = 0; i < u->fds->len; i++) {
+        const UserFd *f = g_ptr_array_index(u->fds, i);
+
+        fds[i] = (struct pollfd) { f->poll.fd, f->poll.events, 0 };
+    }
+    if (poll(fds, u->fds->len, 0) <= 0)
+        return false;
+    for (guint i = 0; i < u->fds->len; i++)
+        ((UserFd *)g_ptr_array_index(u->fds, i))->poll.revents = fds[i].revents;
+    slirp_pollfds_poll(u->slirp, 0, get_revents, u);
+    return true;
+}
+
 static gboolean user_dispatch(GSource *src, GSourceFunc fn, gpointer data)
 {
     NetUser *u = ((UserSource *)src)->u;
 
     slirp_pollfds_poll(u->slirp, 0, get_revents, u);
+    for (int budget = LOOK_BUDGET; budget-- && look_again(u); )
+        ;
     forget_unwanted(u);
     return G_SOURCE_CONTINUE;
 }
