@@ -6,6 +6,8 @@
 #include "util/watch.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -103,7 +105,7 @@ static gboolean framer_readable(gint fd, GIOCondition c, gpointer opaque)
 static gboolean framer_writable(gint fd, GIOCondition c, gpointer opaque)
 {
     NetFramer *f = opaque;
-    ssize_t n = send(fd, f->tx + f->tx_at, f->tx_len - f->tx_at, MSG_NOSIGNAL);
+    ssize_t n = send(fd, f->tx + f->tx_at, f->tx_len - f->tx_at, MSG_NOSIGNAL | (f->port->more ? MSG_MORE : 0));
 
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
         f->out = 0;             /* the reader sees the end and reports it */
@@ -140,6 +142,14 @@ void net_framer_free(NetFramer *f)
     stop(&f->out);
     close(f->fd);
     g_free(f);
+}
+
+/* Setting the option pushes what MSG_MORE held (tcp(7)); a Unix socket holds nothing. */
+void net_framer_flush(NetFramer *f)
+{
+    int one = 1;
+
+    setsockopt(f->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
 bool net_framer_send(NetFramer *f, const uint8_t *frame, size_t len)

@@ -206,6 +206,17 @@ bool net_send(NetPort *from, const uint8_t *frame, size_t len)
     return net_send_offload(from, frame, len, &nothing);
 }
 
+void net_burst(NetPort *p, bool more)
+{
+    NetPort *to = p->peer;
+
+    if (!to)
+        return;
+    to->more = more;
+    if (!more && to->ops->burst_over)
+        to->ops->burst_over(to->opaque);
+}
+
 static gboolean ready_again(gpointer opaque)
 {
     NetPort *p = opaque;

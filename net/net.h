@@ -35,6 +35,7 @@ typedef struct NetPortOps {
     void (*destroy)(void *opaque);      /* free opaque; the port is being freed */
     /* The same for a frame that needs what o says; for ports whose `takes` is not 0. */
     bool (*receive_offload)(void *opaque, const uint8_t *frame, size_t len, const NetOffload *o);
+    void (*burst_over)(void *opaque);   /* the other end's burst is over: send what waits for more. Optional. */
     void (*peer_takes)(void *opaque, unsigned takes);   /* the other end's `takes` changed. Optional. */
     char *(*describe)(void *opaque);    /* "type=user,net=10.0.2.0,restrict=off"; caller frees. Optional. */
     /* The card's address in use; a card that can have its driver announce itself asks for it. NULL: not a card. */
@@ -53,6 +54,7 @@ struct NetPort {
     unsigned takes;             /* NET_CAN_*: frames it receives may need this; see net_port_set_takes */
     unsigned gives;             /* NET_CAN_*: what its frames may need when the other end takes it */
     unsigned queues;            /* queue pairs a card should offer */
+    bool more;                  /* its peer is in the middle of a burst: a stream may wait for the rest */
     bool link_down;
     bool sender_blocked;        /* peer's net_send() returned false */
     GQueue queue;               /* of NetQueued: frames waiting for this port to become ready */
@@ -81,6 +83,8 @@ unsigned net_offload_needs(const NetOffload *o);        /* NET_CAN_* bits; UINT_
 static inline bool net_peer_takes(const NetPort *p, const NetOffload *o)
 { return p->peer && !(net_offload_needs(o) & ~p->peer->takes); }
 void net_port_set_takes(NetPort *p, unsigned takes);
+/* Brackets a burst of frames from p, such as what a ring holds. */
+void net_burst(NetPort *p, bool more);
 /* The port can receive again: delivers what is queued, then wakes the peer. */
 void net_port_ready(NetPort *p);
 void net_port_purge(NetPort *p);                /* drops queued frames (device reset) */

@@ -25,6 +25,7 @@ typedef struct NetFramer NetFramer;
 NetFramer *net_framer_new(NetPort *port, int fd, void (*closed)(void *opaque), void *opaque);
 void net_framer_free(NetFramer *f);
 bool net_framer_send(NetFramer *f, const uint8_t *frame, size_t len);   /* false: full, will call net_port_ready */
+void net_framer_flush(NetFramer *f);                                     /* after the port's `more`: what TCP keeps back goes out */
 void net_framer_resume(NetFramer *f);                                    /* read again after back-pressure */
 /* One datagram per frame on fd (dgram, udp, mcast). dest/destlen: NULL when connected. */
 typedef struct NetDgram NetDgram;

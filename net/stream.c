@@ -141,8 +141,16 @@ static char *stream_describe(void *opaque)
                            s->framer ? "" : ",disconnected");
 }
 
+static void stream_burst_over(void *opaque)
+{
+    NetStream *s = opaque;
+
+    if (s->framer)
+        net_framer_flush(s->framer);
+}
+
 static const NetPortOps stream_ops = {
-    .receive = stream_receive, .writable = stream_writable, .destroy = stream_destroy, .describe = stream_describe,
+    .receive = stream_receive, .writable = stream_writable, .burst_over = stream_burst_over, .destroy = stream_destroy, .describe = stream_describe,
 };
 
 static NetPort *stream_open(const char *id, const char *what, const NetAddr *addr, int fd, bool server,

@@ -392,10 +392,12 @@ static void tx_run(E1000 *s)
         return;
     s->in_tx = true;
     s->nic.segments = 0;
+    net_burst(s->nic.port, true);
     while (R(s, E_TDH) != R(s, E_TDT) && budget-- && !s->tx_full && s->nic.segments < NIC_SEGMENTS_MAX) {
         bits |= tx_descriptor(s, ring_addr(s, E_TDBAL, R(s, E_TDH)));
         R(s, E_TDH) = R(s, E_TDH) + 1 >= n ? 0 : R(s, E_TDH) + 1;
     }
+    net_burst(s->nic.port, false);
     s->in_tx = false;
     if (R(s, E_TDH) == R(s, E_TDT))
         bits |= ICR_TXQE;

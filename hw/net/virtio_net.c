@@ -276,6 +276,7 @@ static void tx_run(VirtioNet *s, VirtQueue *vq)
     unsigned hlen = header_len(v), budget = TX_BUDGET, done = 0;
     VirtElem *e;
 
+    net_burst(s->nic.port, true);
     while (!s->tx_waiting && budget-- && s->nic.segments < NIC_SEGMENTS_MAX && (e = virtq_pop(vq))) {
         uint8_t hdr[HDR_LONG] = { 0 };
         size_t len = e->out_len > hlen ? e->out_len - hlen : 0;
@@ -284,7 +285,7 @@ static void tx_run(VirtioNet *s, VirtQueue *vq)
         if (e->out_len < hlen || len > NET_FRAME_MAX) {
             virtio_error(v, "frame of %zu bytes to send", e->out_len);
             virtq_detach(vq, e);
-            return;
+            break;
         }
         iov_to_buf(e->out, e->out_n, 0, hdr, hlen);
         iov_to_buf(e->out, e->out_n, hlen, s->frame, len);
@@ -297,6 +298,7 @@ static void tx_run(VirtioNet *s, VirtQueue *vq)
         o = header_load(hdr);
         s->tx_waiting = !tx_frame(s, &o, s->frame, len);
     }
+    net_burst(s->nic.port, false);
     if (done)
         virtq_notify(vq);
 }
