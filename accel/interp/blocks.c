@@ -53,6 +53,7 @@ void interp_forget_all(Interp *e)
     e->last = NULL;
     memset(e->hash, 0, sizeof e->hash);
     e->arena_used = 0;
+    e->forgets++;
     e->current = NULL;
 }
 
@@ -306,6 +307,8 @@ Block *interp_find(Interp *e, uint64_t lin)
         *j = (Jump){ .lin = lin, .space = c->code_space, .block = b, .mode = c->mode };
     return b;
 }
+
+unsigned interp_forgets(const Interp *e) { return e->forgets; }
 
 void interp_stats(const Interp *e, uint64_t *decoded, uint64_t *dropped)
 {

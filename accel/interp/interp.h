@@ -25,6 +25,8 @@ void interp_code_written(Interp *e, RamBlock *rb, uint64_t off, uint64_t len, bo
 void interp_take_written(Interp *e);
 /* After an unwind from interp_run_block: counts what ran of the block. */
 void interp_unwound(Interp *e);
+/* How often it has dropped all it knew: stores to pages that only it held are not seen from then on. */
+unsigned interp_forgets(const Interp *e);
 /* Blocks decoded, and forgotten because of stores: for "info jit". */
 void interp_stats(const Interp *e, uint64_t *decoded, uint64_t *dropped);
 

@@ -52,6 +52,7 @@ struct Interp {
     GMutex written_lock;
     GArray *written;            /* of Written: stores by other threads; written_lock */
     uint64_t decoded, dropped;
+    unsigned forgets;
 };
 
 /* blocks.c: the block for c->rip; may raise #PF or #GP for the fetch. */

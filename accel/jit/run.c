@@ -149,7 +149,7 @@ uint64_t jit_continue(X86Cpu *c)
 static bool hot_enough(JitCpu *j, const uint8_t *key)
 {
     unsigned page = jit_page_hash(key);
-    uint8_t *n = &j->heat[((uintptr_t)key + ((uint64_t)j->version[page] << 48)) * 0x9e3779b97f4a7c15ULL >> 48];
+    uint8_t *n = &j->heat[((uintptr_t)key + ((uint64_t)(uint16_t)(j->version[page] + interp_forgets(j->interp)) << 48)) * 0x9e3779b97f4a7c15ULL >> 48];
 
     if (*n >= j->heat_limit && (*n >= HEAT_CHURN || !j->heat_limit || !j->churn[page]))
         return true;
