@@ -411,6 +411,7 @@ static void spoilt_code_is_reported(void)
         set_regs(r, 1, true);
         rig_run(r, 500);
         g_assert_cmpint(j->failed, ==, true);
+        rig_free(r);
         exit(0);
     }
     g_test_trap_subprocess(NULL, 0, 0);

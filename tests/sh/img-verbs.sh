@@ -167,7 +167,9 @@ ln -sf "$QUERN" qemu-img; ./qemu-img --version | head -1 | grep -Eq '^qemu-img v
 ./qemu-img info --output=json -U base.qcow2 | python3 -c 'import json, sys; d = json.load(sys.stdin); assert {"virtual-size", "filename", "format", "actual-size", "dirty-flag", "cluster-size", "format-specific"} <= d.keys()' &&
     ok "qemu-img info --output=json" || nok "qemu-img info --output=json"
 ./qemu-img nosuch 2>out.txt; grep -q '^qemu-img: Command not found: nosuch' out.txt && ok "messages carry the name it was called by" || nok "name in messages"
-./qemu-img convert -f raw -O qcow2 -r 4M src.raw u.qcow2 2>usr1.txt & P=$!; sleep 0.5; kill -USR1 $P; wait $P; grep -Eq '\([0-9.]+/100%\)' usr1.txt && ok "SIGUSR1 prints progress" || nok "SIGUSR1"
+./qemu-img convert -f raw -O qcow2 -r 4M src.raw u.qcow2 2>usr1.txt & P=$!
+while kill -0 $P 2>/dev/null; do [ -e u.qcow2.quern-part ] && kill -USR1 $P 2>/dev/null; sleep 0.2; done; wait $P
+grep -Eq '\([0-9.]+/100%\)' usr1.txt && ok "SIGUSR1 prints progress" || nok "SIGUSR1"
 # rebase of a sparse overlay does not read its holes
 $Q create -q -f qcow2 b1.qcow2 64G; $Q create -q -f qcow2 bb2.qcow2 64G; $Q create -q -f qcow2 -b b1.qcow2 -F qcow2 sp.qcow2
 check "rebase of 64 GiB of nothing" timeout 20 $Q rebase -b bb2.qcow2 -F qcow2 sp.qcow2
