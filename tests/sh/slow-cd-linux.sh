@@ -23,7 +23,7 @@ S
 EXTRA="$tmp/cdctl" initramfs "$tmp/script" ata_piix ahci virtio_pci virtio_scsi sr_mod
 for n in 1 2; do head -c $((n * 1024))K /dev/urandom > "$tmp/cd$n"; done
 timeout 200 "$QUERN" -display none -serial "unix:$tmp/port,server=on,wait=on" -monitor "unix:$tmp/mon,server=on,wait=off" -nic none -m 256 \
-    -vga none -nodefaults -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1" -accel jit \
+    -vga none -nodefaults -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1 no_timer_check" -accel jit \
     -drive "if=none,id=a,file=$tmp/cd1,format=raw,media=cdrom" -device ide-cd,drive=a,bus=ide.1,unit=0 \
     -device ahci,id=ahci0 -drive "if=none,id=b,file=$tmp/cd1,format=raw,media=cdrom" -device ide-cd,drive=b,bus=ahci0.1 \
     -object iothread,id=io0 -device virtio-scsi-pci,id=s,iothread=io0 -drive "if=none,id=c,file=$tmp/cd1,format=raw,media=cdrom" -device scsi-cd,drive=c,bus=s.0 </dev/null &

@@ -81,7 +81,7 @@ need_kernel
 echo "grep -E ' (start_kernel|rest_init|do_exit|kernel_init|__x64_sys_sync)\$' /proc/kallsyms; poweroff -f" > "$tmp/script"
 initramfs "$tmp/script"
 timeout 200 "$QUERN" -display none -serial "file:$tmp/serial" -monitor null -nic none -m 256 -vga none -kernel "$KERNEL" \
-    -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1 nokaslr" </dev/null
+    -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1 no_timer_check nokaslr" </dev/null
 addr() { tr -d '\r' < "$tmp/serial" | awk -v s="$1" '$3 == s { print "0x" $1 }'; }
 [ -n "$(addr start_kernel)" ] || fail "no addresses from the guest"
 echo 'sync; poweroff -f' > "$tmp/script"
@@ -89,7 +89,7 @@ initramfs "$tmp/script"
 linux() {       # ENGINE
     rm -f "$tmp/sock"
     timeout 500 "$QUERN" -accel "$1" -display none -serial "file:$tmp/serial2" -monitor null -nic none -m 256 -vga none -smp 2 \
-        -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1 nokaslr no_timer_check" -S -gdb "unix:$tmp/sock" </dev/null 2>/dev/null &
+        -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1 no_timer_check nokaslr" -S -gdb "unix:$tmp/sock" </dev/null 2>/dev/null &
     pid=$!
     wait_socket "$tmp/sock"
     gdb_cmds "$tmp/sock" "break *$(addr start_kernel)" 'continue' "p \$rip == $(addr start_kernel)" 'stepi' 'stepi' 'stepi' 'info threads' 'delete' \

@@ -30,7 +30,7 @@ S
 initramfs "$tmp/script" virtio_pci virtio_blk virtio_scsi sd_mod
 head -c 8M /dev/urandom > "$tmp/base"
 timeout 280 "$QUERN" -display none -serial "file:$tmp/serial" -monitor "unix:$tmp/mon,server=on,wait=off" -nic none -m 256 -vga none \
-    -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1" -accel jit \
+    -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1 no_timer_check" -accel jit \
     -drive "if=none,id=base,file=$tmp/base,format=raw" -object iothread,id=io0 \
     -device virtio-blk-pci,drive=base,iothread=io0 -device "virtio-scsi-pci,id=s$SCSI" </dev/null &
 pid=$!

@@ -1,7 +1,6 @@
 # slow-reboot: a guest that reboots comes up again; with -no-reboot that is the end, status 0. One and four CPUs, both software engines.
 . "$QUERN_SRC/tests/sh/lib/boot.sh"
 need_kernel
-APPEND=no_timer_check    # a starved host fails Linux's 40 ms test of the timer
 echo 'reboot -f' > "$tmp/script"
 initramfs "$tmp/script"
 for engine in ${ENGINES:-jit interp}; do

@@ -17,7 +17,7 @@ die() { kill "$pid" 2>/dev/null; fail "$1"; }
 # Above 1 GiB files cannot grow: the raw disk is longer than that.
 start() {
     ( trap '' XFSZ; ulimit -S -f 1048576; exec timeout 120 "$QUERN" -display none -serial "file:$1" -monitor "unix:$tmp/mon,server=on,wait=off" \
-        -nic none -m 192 -vga none -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1" -accel jit \
+        -nic none -m 192 -vga none -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1 no_timer_check" -accel jit \
         -drive "if=none,id=d,file=$tmp/disk,format=raw,werror=stop,rerror=stop" -object iothread,id=io0 $devices $2 ) </dev/null &
     pid=$!
 }

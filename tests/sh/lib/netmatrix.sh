@@ -89,7 +89,7 @@ EOF
 ROOT=$tmp/root initramfs "$tmp/script" $MODULE ipv6
 rc=0
 timeout "${LIMIT:-300}" "$QUERN" -display none -serial "file:$tmp/serial" -monitor null -vga none -m 512 -accel "${ACCEL:-jit}" \
-    -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1 net.ifnames=0" -device "$NIC,netdev=n" \
+    -kernel "$KERNEL" -initrd "$tmp/initrd" -append "console=ttyS0 quiet panic=-1 no_timer_check net.ifnames=0" -device "$NIC,netdev=n" \
     -netdev "user,id=n,tftp=$tmp/tftp,hostfwd=tcp:127.0.0.1:$fwd-:7000,hostfwd=udp:127.0.0.1:$ufwd-:7001,hostfwd=tcp:127.0.0.1:$bfwd-:7002,hostfwd=tcp:127.0.0.1:$qfwd-:7003" \
     </dev/null & guest=$!
 while ! grep -q "guest waits" "$tmp/serial" 2>/dev/null; do
