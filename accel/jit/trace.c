@@ -143,13 +143,18 @@ static bool note_page(Rec *r, const X86Fetch *f, int64_t d, unsigned off, unsign
     return true;
 }
 
-/* What the branch i, which ends at next, has done: false if a trace cannot follow it. */
-static bool note_branch(Rec *r, const X86Insn *i, uint64_t rip, uint64_t next, unsigned *calls, int16_t *call)
+/*
+ * What the branch i, which ends at next, has done: false if a trace cannot follow it. Only its last one and returns may go
+ * backwards: whoever leaves in between and comes to the start again then goes back outside, where the attention word is looked at.
+ */
+static bool note_branch(Rec *r, const X86Insn *i, uint64_t head, uint64_t rip, uint64_t next, unsigned *calls, int16_t *call)
 {
     TraceStep *s = &r->step[r->n];
     bool cond = (i->map == MAP_1 && (i->opcode & 0xf0) == 0x70) || (i->map == MAP_0F && (i->opcode & 0xf0) == 0x80);
 
     if (i->opsize != 8 || (!cond && i->map != MAP_1))
+        return false;
+    if (rip < next && rip != head && (cond || (i->opcode != 0xc2 && i->opcode != 0xc3)))
         return false;
     if (cond) {
         s->follow = rip != next;
@@ -224,7 +229,7 @@ static bool one_round(JitCpu *j, Rec *r)
                 x86_boundary(c, mode);
             return false;
         }
-        if (x86_row(i)->cls & CL_BR ? !note_branch(r, i, c->rip, next, &calls, call) : c->rip != next)
+        if (x86_row(i)->cls & CL_BR ? !note_branch(r, i, head, c->rip, next, &calls, call) : c->rip != next)
             return false;
     }
     return false;
