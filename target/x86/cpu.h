@@ -200,6 +200,7 @@ struct X86Cpu {
     uint32_t mxcsr;
     X86Seg seg[S_COUNT];
     uint64_t tsc_offset;        /* guest TSC = host TSC + this (x86_rdtsc) */
+    uint64_t tsc_still;         /* the host's while the machine is stopped; 0: it runs */
 
     uint64_t cr0, cr2, cr3, cr4, cr8, xcr0, efer;
     uint64_t dr[8];
@@ -263,7 +264,7 @@ void x86_update_mode(X86Cpu *c);
 /* RFLAGS with arithmetic bits materialized / split into lf_* and eflags (no checks, no mode update). */
 uint64_t x86_get_rflags(X86Cpu *c);
 void x86_set_rflags(X86Cpu *c, uint64_t v);
-uint64_t x86_rdtsc(X86Cpu *c);
+uint64_t x86_rdtsc(X86Cpu *c);          /* stands while the machine is stopped, except where KVM runs all of the guest */
 uint64_t x86_tsc_hz(void);      /* guest TSC ticks per second */
 
 /*

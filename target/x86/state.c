@@ -182,9 +182,28 @@ static const TscSource *tsc_source(void)
 
 uint64_t x86_tsc_hz(void) { return tsc_source()->hz; }
 
+static uint64_t tsc_ticks(void) { return tsc_source()->host ? host_ticks() : host_ns(); }
+
 uint64_t x86_rdtsc(X86Cpu *c)
 {
-    return (tsc_source()->host ? host_ticks() : host_ns()) + c->tsc_offset;
+    return (c->tsc_still ? c->tsc_still : tsc_ticks()) + c->tsc_offset;
+}
+
+/* Guest time stands while the machine does, and all processors' counters by the same amount. KVM's are its own. */
+static void tsc_run_state(void *opaque, MachineEvent ev, const char *detail)
+{
+    Machine *m = opaque;
+    uint64_t now = tsc_ticks();
+
+    if (m->accel_offers_pv || (ev != EVENT_STOP && ev != EVENT_RESUME))
+        return;
+    for (unsigned i = 0; i < m->vcpus->len; i++) {
+        X86Cpu *c = x86_cpu(g_ptr_array_index(m->vcpus, i));
+
+        if (c->tsc_still)
+            c->tsc_offset -= now - c->tsc_still;
+        c->tsc_still = ev == EVENT_STOP ? now : 0;
+    }
 }
 
 /* ---- reset ---- */
@@ -302,15 +321,19 @@ X86Cpu *x86_cpu_new(Machine *m, const X86Model *model, int index, GError **err)
     for (unsigned b = 0; b < TLB_BANKS; b++)
         for (unsigned i = 0; i < TLB_ENTRIES; i++)
             c->tlb[b][i] = (TlbEntry) { tlb_invalid(i), tlb_invalid(i), tlb_invalid(i), 0 };
-    if (index > 0 && m->vcpus && m->vcpus->len)
+    if (index > 0 && m->vcpus && m->vcpus->len) {
         c->tsc_offset = x86_cpu(g_ptr_array_index(m->vcpus, 0))->tsc_offset;
-    else
+        c->tsc_still = x86_cpu(g_ptr_array_index(m->vcpus, 0))->tsc_still;
+    } else {
         c->tsc_offset = 0 - x86_rdtsc(c);
+    }
     power_on(&c->vcpu);
     if (!hv_possible(m, model, index, err) || (m->vcpus && !vcpu_attach(m, &c->vcpu, err))) {
         x86_cpu_free(c);
         return NULL;
     }
+    if (!index && m->vcpus)
+        machine_listen(m, tsc_run_state, m);
     return c;
 }
 

@@ -126,6 +126,30 @@ static void state_survives_save_and_load(void)
 }
 
 /* What the guest has switched on must be there where it goes on. */
+/* A guest sees nothing of the time its machine is stopped, and its processors' counters stay apart as they were. */
+static void counter_stands_with_the_machine(void)
+{
+    Rig *r = rig_new("interp", 2);
+    X86Cpu *first = r->c, *second = x86_cpu(g_ptr_array_index(r->m->vcpus, 1));
+    uint64_t at, apart, hz = x86_tsc_hz(), offset;
+
+    machine_start(r->m);
+    machine_stop(r->m, RUN_PAUSED);
+    second->tsc_offset += 12345;
+    apart = second->tsc_offset - first->tsc_offset;
+    offset = first->tsc_offset;
+    at = x86_rdtsc(first);
+    g_usleep(20000);
+    g_assert_cmpuint(x86_rdtsc(first), ==, at);
+    g_assert_cmpuint(x86_rdtsc(second), ==, at + apart);
+    machine_start(r->m);
+    g_assert_cmpuint(offset - first->tsc_offset, >=, hz / 50);
+    g_assert_cmpuint(second->tsc_offset - first->tsc_offset, ==, apart);
+    g_assert_cmpuint(x86_rdtsc(first), >=, at);
+    machine_stop(r->m, RUN_PAUSED);
+    rig_free(r);
+}
+
 static void state_of_a_larger_model_is_refused(void)
 {
     g_autoptr(GError) err = NULL;
@@ -219,6 +243,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sys/cpuid_has_topology_and_tsc", cpuid_has_topology_and_tsc);
     g_test_add_func("/sys/msrs_check_values", msrs_check_values);
     g_test_add_func("/sys/state_survives_save_and_load", state_survives_save_and_load);
+    g_test_add_func("/sys/counter_stands_with_the_machine", counter_stands_with_the_machine);
     g_test_add_func("/sys/state_of_a_larger_model_is_refused", state_of_a_larger_model_is_refused);
     g_test_add_func("/sys/nmi_is_masked_until_iret", nmi_is_masked_until_iret);
     g_test_add_func("/sys/random_system_state_is_survived", random_system_state_is_survived);
