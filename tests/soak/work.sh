@@ -20,14 +20,14 @@ mmdebstrap --quiet --variant=minbase --format=directory --dpkgopt='path-exclude=
     --include=udev,kmod,iproute2,gcc,libc6-dev,libglib2.0-dev,pkg-config,xz-utils,zstd,bzip2,curl,perl,python3-minimal,linux-image-cloud-amd64 \
     "$VERSION_CODENAME" "$tmp/system" $sources > "$tmp/debstrap.log" 2>&1 ||
     { tail -5 "$tmp/debstrap.log"; echo "skipped: no Debian system could be made (is a mirror in reach?)"; exit 77; }
-mkdir -p "$tmp/system/work"
-(cd "$src" && tar cf - util target/x86 softmmu/*.h hw/core/*.h) | tar xf - -C "$tmp/system/work"
+mkdir -p "$tmp/system/soak"
+(cd "$src" && tar cf - util target/x86 softmmu/*.h hw/core/*.h) | tar xf - -C "$tmp/system/soak"
 head -c 48000000 /dev/urandom > "$tmp/blob"
 
 # One round: everything it prints is a sum that must be the same everywhere. The network's part comes from the caller.
-cat > "$tmp/system/work/round" <<'ROUND'
+cat > "$tmp/system/soak/round" <<'ROUND'
 #!/bin/sh
-cd /work; export LC_ALL=C
+cd /soak; export LC_ALL=C
 flags=$(pkg-config --cflags glib-2.0 gio-2.0)
 for f in target/x86/*.c util/*.c; do
     gcc -O2 -g0 -std=gnu11 -D_GNU_SOURCE -I. $flags -c "$f" -o /tmp/o.o 2>/dev/null || { echo "$f: not compiled"; continue; }
@@ -41,9 +41,9 @@ done
 perl -e 'my ($x, %h) = 1; for (1..300000) { $x = ($x * 1103515245 + 12345) % 2147483648; $h{$x % 5003} .= chr(97 + $x % 26) } print length(join "", map { "$_$h{$_}" } sort keys %h), "\n"'
 python3 -c 'import hashlib; s = sum(i * i % 7 for i in range(400000)); print(s, hashlib.sha512(repr([x ** 0.5 for x in range(60000)]).encode()).hexdigest()[:16])'
 ROUND
-chmod +x "$tmp/system/work/round"
+chmod +x "$tmp/system/soak/round"
 echo "the host does the work once"
-chroot "$tmp/system" /work/round > "$tmp/expected"
+chroot "$tmp/system" /soak/round > "$tmp/expected"
 grep -c ' ' "$tmp/expected"
 
 cat > "$tmp/system/init" <<INIT
@@ -53,12 +53,12 @@ for m in proc:proc sysfs:sys devtmpfs:dev tmpfs:tmp; do mountpoint -q /\${m#*:} 
 ip link set lo up; ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2
 rounds=0; bad=0
 while [ \$(cut -d. -f1 /proc/uptime) -lt $secs ]; do
-    for i in \$(seq $cpus); do /work/round > /work/out.\$i & done
-    curl -sf http://10.0.2.2:\$(cat /work/port)/blob | tee /work/blob | md5sum | cut -c1-32 > /work/down
-    curl -sf -T /work/blob http://10.0.2.2:\$(cat /work/port)/up > /work/up
+    for i in \$(seq $cpus); do /soak/round > /soak/out.\$i & done
+    curl -sf http://10.0.2.2:\$(cat /soak/port)/blob | tee /soak/blob | md5sum | cut -c1-32 > /soak/down
+    curl -sf -T /soak/blob http://10.0.2.2:\$(cat /soak/port)/up > /soak/up
     wait
-    for i in \$(seq $cpus); do cmp /work/out.\$i /work/expected || { diff /work/out.\$i /work/expected | head -20; bad=\$((bad + 1)); }; done
-    cmp /work/down /work/blob.md5 || bad=\$((bad + 1)); cmp /work/up /work/blob.md5 || bad=\$((bad + 1))
+    for i in \$(seq $cpus); do cmp /soak/out.\$i /soak/expected || { diff /soak/out.\$i /soak/expected | head -20; bad=\$((bad + 1)); }; done
+    cmp /soak/down /soak/blob.md5 || bad=\$((bad + 1)); cmp /soak/up /soak/blob.md5 || bad=\$((bad + 1))
     rounds=\$((rounds + 1)); echo "round \$rounds at \$(cut -d' ' -f1 /proc/uptime) s: \$bad wrong so far"
 done
 dmesg | grep -E "stall|lockup|general protection|BUG:|Oops|hung_task|traps:|WARNING:|segfault" && bad=\$((bad + 1))
@@ -89,8 +89,8 @@ s.serve_forever()
 PY
 python3 "$tmp/serve.py" "$tmp/blob" "$tmp/port" & pids="$pids $!"
 while [ ! -s "$tmp/port" ]; do sleep 0.2; done
-cp "$tmp/expected" "$tmp/port" "$tmp/system/work/"
-md5sum < "$tmp/blob" | cut -c1-32 > "$tmp/system/work/blob.md5"
+cp "$tmp/expected" "$tmp/port" "$tmp/system/soak/"
+md5sum < "$tmp/blob" | cut -c1-32 > "$tmp/system/soak/blob.md5"
 mke2fs -q -t ext4 -d "$tmp/system" "$tmp/disk.raw" 3G
 cp -L "$tmp/system/vmlinuz" "$tmp/kernel"; cp -L "$tmp/system/initrd.img" "$tmp/initrd"; rm -rf "$tmp/system"
 
