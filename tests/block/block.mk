@@ -17,7 +17,7 @@ fuzz-block: $(B)/quern
 	clang $(filter-out -Werror,$(QCFLAGS)) -Wno-everything -fsanitize=fuzzer,address,undefined -o $(B)/fuzz/image \
 	  $(SRCDIR)/tests/fuzz/fuzz-image.c $(addprefix $(SRCDIR)/,$(filter block/% util/%,$(LIB_SRCS))) $(DEP_LIBS) $(LDFLAGS)
 	$(SRCDIR)/tests/fuzz/image-corpus.sh $(abspath $(B))/quern $(B)/fuzz/corpus
-	$(B)/fuzz/image -max_len=65536 -rss_limit_mb=1024 -malloc_limit_mb=512 -timeout=60 -max_total_time=$(FUZZ_SECONDS) $(B)/fuzz/corpus
+	$(B)/fuzz/image -artifact_prefix=$(B)/fuzz/ -max_len=65536 -rss_limit_mb=1024 -malloc_limit_mb=512 -timeout=60 -max_total_time=$(FUZZ_SECONDS) $(B)/fuzz/corpus
 
 bench-img: $(B)/quern
 	QUERN=$(abspath $(B))/quern bash $(SRCDIR)/tests/block/bench-img.sh
