@@ -255,3 +255,18 @@ void e_bind8(Emit *e, uint8_t *at)
     if (!e->full)
         *at = e->p - (at + 1);
 }
+
+void e_flags_to_ax(Emit *e)
+{
+    e8(e, 0x9f);                /* lahf */
+    e8(e, 0x0f);
+    e8(e, 0x90);
+    e8(e, 0xc0);                /* seto al */
+}
+
+void e_flags_from_ax(Emit *e)
+{
+    e8(e, 0x04);
+    e8(e, 0x7f);                /* add al, 0x7f: OF */
+    e8(e, 0x9e);                /* sahf */
+}

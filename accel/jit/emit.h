@@ -88,6 +88,9 @@ void e_jmp_m(Emit *e, HMem m);
 /* rel32 branches to an executable address; return the place of the rel32 (writable alias). */
 uint8_t *e_jmp(Emit *e, uint64_t rx_target);
 uint8_t *e_jcc(Emit *e, unsigned cc, uint64_t rx_target);
+/* lahf; seto al: the arithmetic flags in AX (env.h: jit_flags_get()). add al, 0x7f; sahf: back again, destroys AX. */
+void e_flags_to_ax(Emit *e);
+void e_flags_from_ax(Emit *e);
 void e_call(Emit *e, uint64_t rx_target);
 /* Forward branches: returns the place to patch; e_here_patch* binds it to here. */
 uint8_t *e_jcc_fwd(Emit *e, unsigned cc);

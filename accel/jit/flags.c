@@ -121,19 +121,14 @@ void fl_restore(Emit *e, unsigned s)
 {
     e_mov(e, true, s, H_RAX);
     e_ld(e, false, H_RAX, m_gs(GS_ENV(saved_flags)));
-    e8(e, 0x04);
-    e8(e, 0x7f);                /* add al, 0x7f: OF */
-    e8(e, 0x9e);                /* sahf */
+    e_flags_from_ax(e);
     e_mov(e, true, H_RAX, s);
 }
 
 void fl_save(Emit *e)
 {
     e_mov(e, true, S1, H_RAX);
-    e8(e, 0x9f);                /* lahf */
-    e8(e, 0x0f);
-    e8(e, 0x90);
-    e8(e, 0xc0);                /* seto al */
+    e_flags_to_ax(e);
     e_st(e, false, m_gs(GS_ENV(saved_flags)), H_RAX);
     e_mov(e, true, H_RAX, S1);
 }

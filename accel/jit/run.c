@@ -176,6 +176,7 @@ static JitBlock *find_block(JitCpu *j, uint64_t lin, uint32_t mode)
 {
     X86Cpu *c = j->c;
     X86Fetch f;
+    const uint8_t *key;
     JitBlock *b;
 
     c->insn = &x86_no_insn;
@@ -184,13 +185,14 @@ static JitBlock *find_block(JitCpu *j, uint64_t lin, uint32_t mode)
     j->local_kernel |= !f.global && (c->mode & MODE_CPL) != 3;
     if (!f.host)
         return NULL;
-    b = jit_block_find(j, f.host + (lin & (TLB_PAGE - 1)), mode);
-    if (!b && jit_trace_wanted(j, f.host + (lin & (TLB_PAGE - 1)), mode)) {
-        if (!j->want.key || j->want.key != f.host + (lin & (TLB_PAGE - 1)))
-            j->want = (TraceHead) { .key = f.host + (lin & (TLB_PAGE - 1)), .mode = mode & ~MODE_JIT_LAZY };
+    key = f.host + (lin & (TLB_PAGE - 1));
+    b = jit_block_find(j, key, mode);
+    if (!b && jit_trace_wanted(j, key, mode)) {
+        if (j->want.key != key)
+            j->want = (TraceHead) { .key = key, .mode = mode & ~MODE_JIT_LAZY };
         return jit_trace_record(j);
     }
-    if (b || !hot_enough(j, f.host + (lin & (TLB_PAGE - 1))))
+    if (b || !hot_enough(j, key))
         return b;
     for (unsigned try = 0; try < 2; try++) {
         b = jit_translate(j, &f, lin & (TLB_PAGE - 1), mode);

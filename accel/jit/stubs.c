@@ -31,22 +31,17 @@ static void load_regs(Emit *e)
     e_ld(e, true, HSP, m_gs(GS_GPR(R_RSP)));
 }
 
-/* lahf; seto al; mov gs:[flags], eax, and back. RAX is stored already, or not yet loaded. */
+/* Flags to env.flags and back. RAX is stored already, or not yet loaded. */
 static void store_flags(Emit *e)
 {
-    e8(e, 0x9f);
-    e8(e, 0x0f);
-    e8(e, 0x90);
-    e8(e, 0xc0);
+    e_flags_to_ax(e);
     e_st(e, false, m_gs(GS_ENV(flags)), H_RAX);
 }
 
 static void load_flags(Emit *e)
 {
     e_ld(e, false, H_RAX, m_gs(GS_ENV(flags)));
-    e8(e, 0x04);
-    e8(e, 0x7f);                /* add al, 0x7f: OF */
-    e8(e, 0x9e);                /* sahf */
+    e_flags_from_ax(e);
 }
 
 static void call_c(Emit *e, const void *fn)

@@ -33,21 +33,11 @@ static void begin(Path *p)
     Emit *e = p->e;
 
     e_st(e, true, m_gs(GS_GPR(R_RAX)), H_RAX);
-    e8(e, 0x9f);                /* lahf */
-    e8(e, 0x0f);
-    e8(e, 0x90);
-    e8(e, 0xc0);                /* seto al */
+    e_flags_to_ax(e);
     e_st(e, false, m_gs(GS_ENV(flags)), H_RAX);
     test_mi(p, GS_CPU(efer), EFER_SCE, CC_E);
     e_alu_mi(e, false, 7, m_gs(GS_CPU(vcpu.attention)), 0);
     slow_if(p, CC_NE);
-}
-
-static void flags_from_ax(Emit *e)
-{
-    e8(e, 0x04);
-    e8(e, 0x7f);                /* add al, 0x7f: OF */
-    e8(e, 0x9e);                /* sahf */
 }
 
 static void finish(JitCpu *j, Path *p)
@@ -61,7 +51,7 @@ static void finish(JitCpu *j, Path *p)
     for (unsigned n = 0; n < p->n; n++)
         e_bind(e, p->slow[n]);
     e_ld(e, false, H_RAX, m_gs(GS_ENV(flags)));
-    flags_from_ax(e);
+    e_flags_from_ax(e);
     e_ld(e, true, H_RAX, m_gs(GS_GPR(R_RAX)));
     e_jmp(e, j->stubs.cbody_end);
 }
@@ -171,7 +161,7 @@ static uint64_t make_sysret(JitCpu *j, Emit *e)
     e_shift_i(e, false, 5, S0, 11);
     e_alu_ri(e, false, 4, S0, 1);
     e_rr(e, false, 0x0b, H_RAX, S0);
-    flags_from_ax(e);
+    e_flags_from_ax(e);
     e_mov(e, true, S0, H_RCX);
     finish(j, &p);
     return at;

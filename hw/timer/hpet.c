@@ -6,6 +6,8 @@
  */
 #include "hw/timer/hpet.h"
 
+#include "hw/timer/catch_up.h"
+
 enum { TIMERS = 3, TICK_NS = 10 };
 enum { R_CAP = 0x00, R_CONFIG = 0x10, R_STATUS = 0x20, R_COUNTER = 0xf0, R_TIMER = 0x100, TIMER_STRIDE = 0x20 };
 enum { T_CONFIG = 0x00, T_COMPARE = 0x08 };
@@ -15,8 +17,6 @@ enum { TC_LEVEL = 1 << 1, TC_ENABLE = 1 << 2, TC_PERIODIC = 1 << 3, TC_PERIODIC_
        TC_WRITABLE = TC_LEVEL | TC_ENABLE | TC_PERIODIC | TC_SET_VALUE | TC_32BIT | TC_ROUTE };
 #define CAPABILITIES ((uint64_t)TICK_NS * 1000000 << 32 | 0x8086a001 | (TIMERS - 1) << 8)
 #define MIN_PERIOD_NS (50 * NS_PER_US)
-#define MAX_CATCH_UP_NS (500 * NS_PER_MS)       /* periodic ticks older than this are lost */
-#define CATCH_UP_GAP_NS (250 * NS_PER_US)       /* between ticks being made up for */
 #define FAR_FUTURE (INT64_MAX / 4)
 
 typedef struct HpetTimer {

@@ -9,14 +9,13 @@
  */
 #include "hw/timer/i8254.h"
 
+#include "hw/timer/catch_up.h"
 #include "softmmu/irqchip.h"
 
 enum { CHANNELS = 3, R_CONTROL = 3 };
 enum { RW_LATCH = 0, RW_LSB = 1, RW_MSB = 2, RW_WORD = 3 };
 #define PIT_HZ 1193182
 #define MIN_PERIOD_NS (50 * NS_PER_US)          /* of the interrupt: a guest may ask for 838 ns */
-#define MAX_CATCH_UP_NS (500 * NS_PER_MS)       /* ticks older than this are lost */
-#define CATCH_UP_GAP_NS (250 * NS_PER_US)       /* between ticks being made up for */
 
 enum { LOST_DELAY, LOST_DISCARD };
 
